@@ -1,0 +1,100 @@
+/**
+ * The broker port: channels with a bounded history, and the way of their events to every fanout that
+ * follows them. What it carries is opaque to it: encoded `realtime.client.v1.Event`s without position.
+ *
+ * Implementations: `broker-memory.ts` (one process), `broker-redis.ts`. One contract suite holds for
+ * both: `broker.contract.ts`. Every method fails with GatewayError `unavailable` while the store is away.
+ */
+import type { Channel } from "./channel.js";
+
+/** Where a durable event stands. `offset` grows by 1 within an epoch; 0 is "before the first". */
+export interface StreamPosition {
+  readonly epoch: string;
+  readonly offset: number;
+  /** `eventTag` of the event's id; 0 where the offset is 0. */
+  readonly tag: number;
+}
+
+/** A durable event to store. */
+export interface DurableEvent {
+  readonly eventId: string;
+  readonly payload: Uint8Array;
+  /** A second publish with the same key (within the history's lifetime) has no effect and gets the first answer. */
+  readonly idempotencyKey: string;
+  /** Where state is versioned: what it is the state of ("order_status"), and its version, 1 or more. */
+  readonly version?: { readonly subject: string; readonly number: number };
+  /** Where it was read from: below or at the stored mark of `source`, it is a repeat. */
+  readonly sourceMark?: { readonly source: string; readonly offset: number; readonly index: number };
+  /** Written in the same step, to be relayed to Kafka later. */
+  readonly outbox?: { readonly topic: string; readonly key: string };
+}
+
+/** A value that replaces the one before it under the same key. */
+export interface LatestValue {
+  /** What it is the value of, as in "location:p1". */
+  readonly key: string;
+  /** Only a greater version replaces. */
+  readonly version: number;
+  readonly payload: Uint8Array;
+}
+
+export type PublishAnswer =
+  | { readonly outcome: "published" | "repeated"; readonly position: StreamPosition; readonly timeMs: number }
+  | { readonly outcome: "stale" };
+
+/** What a follower hears. Durable ones in order, but with gaps where the way lost some: `read` fills them. */
+export type BrokerMessage =
+  | { readonly type: "durable"; readonly position: StreamPosition; readonly payload: Uint8Array }
+  | { readonly type: "latest"; readonly value: LatestValue }
+  | { readonly type: "ephemeral"; readonly payload: Uint8Array; readonly origin: string }
+  | { readonly type: "signal"; readonly signal: Uint8Array }
+  /** The way was interrupted and is back: positions must be compared. */
+  | { readonly type: "resubscribed" };
+
+export interface ChannelState {
+  /** The last durable event; offset 0 where there is none. */
+  readonly position: StreamPosition;
+  /** Every latest value that still lives. */
+  readonly latest: readonly LatestValue[];
+}
+
+export interface HistoryEvent {
+  readonly position: StreamPosition;
+  readonly payload: Uint8Array;
+}
+
+export interface HistoryRange {
+  /** Exclusive. */
+  readonly afterOffset: number;
+  /** At most so many, oldest first. */
+  readonly limit: number;
+}
+
+export interface Broker {
+  /** Stores a durable event and sends it to all followers. Resolves once it is stored. One atomic step. */
+  publish(channel: Channel, event: DurableEvent): Promise<PublishAnswer>;
+  /**
+   * Keeps the value where its version is greater than the stored one, and sends it to followers.
+   * Not a promise of storage: resolves when the store answered, fails where it did not.
+   */
+  update(channel: Channel, value: LatestValue): Promise<void>;
+  /** Sends without storing: typing, and signals between fanouts. Best effort. `origin`: the connection it came from. */
+  tell(
+    channel: Channel,
+    message: { readonly payload: Uint8Array; readonly origin: string } | { readonly signal: Uint8Array },
+  ): Promise<void>;
+  /**
+   * Hears the channel. Resolves when the subscription is active, so that a `state` read after it misses nothing.
+   * One follower for each channel and broker: following twice is a fault of the caller.
+   */
+  follow(channel: Channel, listener: (message: BrokerMessage) => void): Promise<void>;
+  /** Hears it no more. Never fails. */
+  unfollow(channel: Channel): Promise<void>;
+  /** The position and the latest values, read together. */
+  state(channel: Channel): Promise<ChannelState>;
+  /** The positions of many channels, read together, in their order: to notice what pub/sub lost. */
+  positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]>;
+  /** Stored events, oldest first; fewer than the limit at the end. What is older than the history is missing. */
+  history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]>;
+  close(): Promise<void>;
+}
