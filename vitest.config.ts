@@ -1,16 +1,52 @@
 /** Tests: `unit` needs nothing but Node; `stores` and `e2e` run on a real Redis and Kafka (see test/support). */
 import { defineConfig } from "vitest/config";
 
+const REAL_STORES = ["**/*-redis.test.ts", "**/*-kafka.test.ts"];
+
+/** Brings up Redis and Kafka, and leaves out, told, what cannot run without them. */
+const onRealStores = {
+  globalSetup: ["test/support/global-setup.ts"],
+  runner: "test/support/missing-parts-runner.ts",
+};
+
 export default defineConfig({
   ssr: { resolve: { conditions: ["development", "node", "import", "default"] } },
   test: {
+    // A file is a process of its own, so that what it starts can be cleaned up with it.
+    pool: "forks",
     projects: [
       {
         extends: true,
         test: {
           name: "unit",
           include: ["{proto,edge,fanout,services,test}/**/*.test.ts"],
-          exclude: ["**/*-redis.test.ts", "**/*-kafka.test.ts", "test/e2e/**", "node_modules/**"],
+          exclude: [...REAL_STORES, "test/e2e/**"],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "stores",
+          include: REAL_STORES.map((pattern) => `{proto,edge,fanout,services,test}/${pattern}`),
+          exclude: ["test/e2e/**"],
+          testTimeout: 20_000,
+          hookTimeout: 30_000,
+          sequence: { groupOrder: 1 },
+          ...onRealStores,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          // Each file runs half a dozen processes; side by side they would only wait for each other.
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
+          ...onRealStores,
         },
       },
     ],

@@ -7,7 +7,7 @@
  */
 import type { Channel } from "./channel.js";
 
-/** Where a durable event stands. `offset` grows by 1 within an epoch; 0 is "before the first". */
+/** Where a durable event stands. `offset` grows by 1 within an epoch; 0 is "before the first", its epoch "". */
 export interface StreamPosition {
   readonly epoch: string;
   readonly offset: number;
@@ -78,7 +78,10 @@ export interface Broker {
    * Not a promise of storage: resolves when the store answered, fails where it did not.
    */
   update(channel: Channel, value: LatestValue): Promise<void>;
-  /** Sends without storing: typing, and signals between fanouts. Best effort. `origin`: the connection it came from. */
+  /**
+   * Sends without storing, best effort. A payload (typing) is heard by all followers but the broker that sent it
+   * (its own followers have it already); `origin` is the connection it came from. A signal is heard by all.
+   */
   tell(
     channel: Channel,
     message: { readonly payload: Uint8Array; readonly origin: string } | { readonly signal: Uint8Array },

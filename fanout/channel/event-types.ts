@@ -45,3 +45,17 @@ export function conflationKey(body: EventBody): string {
       return body.$case;
   }
 }
+
+/** What a version counts the states of: the versions of two orders in one user's channel are not compared. */
+export function versionSubject(body: EventBody): string {
+  switch (body.$case) {
+    case "orderStatus":
+      return `orderStatus:${body.value.orderId}`;
+    case "rideStatus":
+      return `rideStatus:${body.value.rideId}`;
+    case "bookingUpdate":
+      return `bookingUpdate:${body.value.bookingId}`;
+    default:
+      return body.$case;
+  }
+}

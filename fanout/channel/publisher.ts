@@ -11,7 +11,7 @@ import type { StoreClock } from "#fanout/store-clock.js";
 import type { Broker, BrokerMessage, DurableEvent, StreamPosition } from "./broker.js";
 import type { Channel } from "./channel.js";
 import { CHANNEL_KINDS } from "./channel-kinds.js";
-import { conflationKey, EVENT_TYPES, type EventBody } from "./event-types.js";
+import { conflationKey, EVENT_TYPES, versionSubject, type EventBody } from "./event-types.js";
 
 export interface PublishRequest {
   readonly channel: Channel;
@@ -101,7 +101,9 @@ export class Publisher {
       eventId: made.eventId,
       payload: made.payload,
       idempotencyKey: request.idempotencyKey ?? made.eventId,
-      ...(request.version !== undefined && { version: { subject: body.$case, number: request.version } }),
+      ...(request.version !== undefined && {
+        version: { subject: versionSubject(body), number: request.version },
+      }),
       ...(request.sourceMark && { sourceMark: request.sourceMark }),
       ...(outboxTopic !== undefined && { outbox: { topic: outboxTopic, key: request.channel.id } }),
     });

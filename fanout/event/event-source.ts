@@ -9,6 +9,7 @@ export interface SourceRecord {
   readonly offset: number;
   readonly key: string | undefined;
   readonly value: Uint8Array;
+  /** Names in lower case; of a name that comes twice, the last. */
   readonly headers: Readonly<Record<string, string>>;
 }
 

@@ -290,10 +290,12 @@ export interface DownFrame {
   payload: Uint8Array;
   /** Under pressure, what may happen to it. */
   deliveryClass: DeliveryClass;
-  /** For a replayed event: the channel's group, so that the position is kept. 0 elsewhere. */
-  group: number;
-  /** For a replayed event: its position. */
-  position?: Position | undefined;
+  /** For LATEST: the channel and key that it is the value of. Empty elsewhere. */
+  channel: string;
+  /** For LATEST: see `channel`. */
+  conflationKey: string;
+  /** For LATEST: not written where the socket was given this or a greater version by an earlier home. */
+  version: number;
 }
 
 /** An event for every socket of a group. */
@@ -314,8 +316,8 @@ export interface Deliver {
   protobuf: Uint8Array;
   /** The frame in JSON framing. Empty where no socket of the group wants it. */
   json: Uint8Array;
-  /** When the fanout took the event: microseconds since 1970-01-01 UTC, for the latency metric. 0: not known. */
-  acceptedAtUs: number;
+  /** For LATEST: greater is newer. Where it is a time (microseconds since 1970-01-01 UTC) it also gives the latency. */
+  version: number;
 }
 
 /** A socket joins a group. The first join of a group makes it. */
@@ -2002,7 +2004,7 @@ export const EdgeStatus: MessageFns<EdgeStatus> = {
 };
 
 function createBaseDownFrame(): DownFrame {
-  return { session: 0, payload: new Uint8Array(0), deliveryClass: 0, group: 0, position: undefined };
+  return { session: 0, payload: new Uint8Array(0), deliveryClass: 0, channel: "", conflationKey: "", version: 0 };
 }
 
 export const DownFrame: MessageFns<DownFrame> = {
@@ -2016,11 +2018,14 @@ export const DownFrame: MessageFns<DownFrame> = {
     if (message.deliveryClass !== 0) {
       writer.uint32(24).int32(message.deliveryClass);
     }
-    if (message.group !== 0) {
-      writer.uint32(32).uint64(message.group);
+    if (message.channel !== "") {
+      writer.uint32(34).string(message.channel);
     }
-    if (message.position !== undefined) {
-      Position.encode(message.position, writer.uint32(42).fork()).join();
+    if (message.conflationKey !== "") {
+      writer.uint32(42).string(message.conflationKey);
+    }
+    if (message.version !== 0) {
+      writer.uint32(48).uint64(message.version);
     }
     return writer;
   },
@@ -2063,11 +2068,11 @@ export const DownFrame: MessageFns<DownFrame> = {
             continue;
           }
           case 4: {
-            if (tag !== 32) {
+            if (tag !== 34) {
               break;
             }
 
-            message.group = longToNumber(reader.uint64());
+            message.channel = reader.string();
             continue;
           }
           case 5: {
@@ -2075,7 +2080,15 @@ export const DownFrame: MessageFns<DownFrame> = {
               break;
             }
 
-            message.position = Position.decode(reader, reader.uint32());
+            message.conflationKey = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -2098,10 +2111,9 @@ export const DownFrame: MessageFns<DownFrame> = {
     message.session = object.session ?? 0;
     message.payload = object.payload ?? new Uint8Array(0);
     message.deliveryClass = object.deliveryClass ?? 0;
-    message.group = object.group ?? 0;
-    message.position = (object.position !== undefined && object.position !== null)
-      ? Position.fromPartial(object.position)
-      : undefined;
+    message.channel = object.channel ?? "";
+    message.conflationKey = object.conflationKey ?? "";
+    message.version = object.version ?? 0;
     return message;
   },
 };
@@ -2115,7 +2127,7 @@ function createBaseDeliver(): Deliver {
     excludeSession: 0,
     protobuf: new Uint8Array(0),
     json: new Uint8Array(0),
-    acceptedAtUs: 0,
+    version: 0,
   };
 }
 
@@ -2142,8 +2154,8 @@ export const Deliver: MessageFns<Deliver> = {
     if (message.json.length !== 0) {
       writer.uint32(58).bytes(message.json);
     }
-    if (message.acceptedAtUs !== 0) {
-      writer.uint32(64).uint64(message.acceptedAtUs);
+    if (message.version !== 0) {
+      writer.uint32(64).uint64(message.version);
     }
     return writer;
   },
@@ -2222,7 +2234,7 @@ export const Deliver: MessageFns<Deliver> = {
               break;
             }
 
-            message.acceptedAtUs = longToNumber(reader.uint64());
+            message.version = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -2251,7 +2263,7 @@ export const Deliver: MessageFns<Deliver> = {
     message.excludeSession = object.excludeSession ?? 0;
     message.protobuf = object.protobuf ?? new Uint8Array(0);
     message.json = object.json ?? new Uint8Array(0);
-    message.acceptedAtUs = object.acceptedAtUs ?? 0;
+    message.version = object.version ?? 0;
     return message;
   },
 };

@@ -1,0 +1,78 @@
+/**
+ * Reads what an upgrade request says about its client: the token (`Authorization: Bearer`, else
+ * `?token=`) and how the client describes itself. Pure; checks form and length only. What is returned
+ * lives as long as the socket, so it must not keep the request, its headers or its URL alive.
+ */
+import { GatewayError } from "#proto/errors.js";
+import type { IncomingHttpHeaders } from "node:http";
+
+export interface HandshakeCredentials {
+  /** Absent: the first frame must bring it. Its length is the verifier's to refuse. */
+  readonly token: string | undefined;
+  /** Empty where the client did not say. */
+  readonly deviceId: string;
+  /** Empty where the client did not say. */
+  readonly platform: string;
+  /** Empty where the client did not say. */
+  readonly userType: string;
+}
+
+const BEARER = /^Bearer +([^ ]+) *$/i;
+/** Longer tokens are cut to this, which is still too long for the verifier, and so refused by it. */
+const MAX_TOKEN_LENGTH_KEPT = 16 * 1024;
+
+const DEVICE_ID = /^[\x21-\x7e]{1,128}$/;
+const PLATFORM = /^[A-Za-z0-9_.-]{1,32}$/;
+const USER_TYPE = /^[A-Za-z0-9_.-]{1,64}$/;
+
+/** Throws `invalid_argument` with the field at fault. */
+export function readHandshakeCredentials(
+  headers: Pick<IncomingHttpHeaders, "authorization">,
+  url: string | undefined,
+): HandshakeCredentials {
+  const query = queryOf(url);
+  return {
+    token: readToken(headers.authorization, query),
+    ...readClientDescription({
+      deviceId: query.get("deviceId") ?? "",
+      platform: query.get("platform") ?? "",
+      userType: query.get("userType") ?? "",
+    }),
+  };
+}
+
+/** The same checks for a description that comes in an `authenticate` frame. */
+export function readClientDescription(
+  said: Omit<HandshakeCredentials, "token">,
+): Omit<HandshakeCredentials, "token"> {
+  return {
+    deviceId: checked("deviceId", said.deviceId, DEVICE_ID),
+    platform: checked("platform", said.platform, PLATFORM),
+    userType: checked("userType", said.userType, USER_TYPE),
+  };
+}
+
+function readToken(authorization: string | undefined, query: URLSearchParams): string | undefined {
+  const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
+  const token = bearer ?? query.get("token") ?? "";
+  return token === "" ? undefined : detached(token.slice(0, MAX_TOKEN_LENGTH_KEPT));
+}
+
+function checked(field: string, value: string, form: RegExp): string {
+  if (value === "") return "";
+  if (!form.test(value)) {
+    throw new GatewayError("invalid_argument", `${field} must match ${form.source}`, { field });
+  }
+  return detached(value);
+}
+
+/** Not `new URL`: it throws on targets that HTTP lets through. */
+function queryOf(url: string | undefined): URLSearchParams {
+  const start = url?.indexOf("?") ?? -1;
+  return new URLSearchParams(start === -1 ? "" : url?.slice(start + 1));
+}
+
+/** A copy: a part of a string is kept by the engine as a view of the whole, here the URL with the token. */
+function detached(text: string): string {
+  return Buffer.from(text, "utf8").toString("utf8");
+}

@@ -1,0 +1,329 @@
+/**
+ * The edge's end of one link, for one generation: from the hello to the end of the stream. It sends
+ * sessions and their frames up, and applies what the fanout says to sockets and groups, in its order.
+ * When the stream ends the object is dead; its groups and late items die with it.
+ */
+import { BatchWriter } from "#proto/link/batch-writer.js";
+import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
+import type { LinkStream } from "#proto/link/link-stream.js";
+import { LINK_PROTOCOL } from "#proto/link/protocol-version.js";
+import {
+  ConnectRequest,
+  ConnectResponse,
+  DeliveryClass,
+  type DownFrame,
+  type EdgeItem,
+  type FanoutHello,
+  type FanoutItem,
+  type FanoutStatus,
+} from "#proto/gen/realtime/link/v1/link.js";
+import type { StoreTime } from "../store-time.js";
+import type { EdgeCounters } from "../edge-counters.js";
+import { Group } from "../session/group.js";
+import type { EdgeSession, UnansweredFrame } from "../session/edge-session.js";
+
+export type LinkedSession = EdgeSession<EdgeLink>;
+
+/** How a link ended; decides what happens to its sessions and frames. */
+export type LinkEnd =
+  /** The fanout said that it ends, or the edge ended it. */
+  | { readonly how: "drained" }
+  /** It broke, or its peer fell silent: frames in flight may be why. */
+  | { readonly how: "died"; readonly reason: string };
+
+export interface EdgeLinkListener {
+  ready(link: EdgeLink): void;
+  /** The fanout wants its sessions to be taken elsewhere. */
+  draining(link: EdgeLink): void;
+  /** A session that was asked for is given back. */
+  released(link: EdgeLink, session: LinkedSession): void;
+  ended(link: EdgeLink, end: LinkEnd): void;
+}
+
+export interface EdgeLinkOptions {
+  readonly stream: LinkStream;
+  readonly edgeId: string;
+  readonly incarnation: string;
+  readonly version: string;
+  readonly counters: EdgeCounters;
+  readonly listener: EdgeLinkListener;
+  readonly nowMs: () => number;
+  readonly clock: StoreTime;
+}
+
+const MAX_LATENCY_US = 60_000_000;
+
+type Phase = "greeting" | "ready" | "draining" | "ended";
+
+/** Silence of a peer for so long means that it is frozen or gone. */
+const SILENCE_MS = 4000;
+/** A watch that comes so late tells of this process's own pause, not of the peer's. */
+const OWN_PAUSE_MS = 1500;
+
+export class EdgeLink {
+  readonly sessions = new Map<number, LinkedSession>();
+  #phase: Phase = "greeting";
+  #hello: FanoutHello | undefined;
+  #status: FanoutStatus | undefined;
+  readonly #options: EdgeLinkOptions;
+  readonly #writer: BatchWriter;
+  readonly #window = new CreditWindow();
+  readonly #groups = new Map<number, Group<EdgeLink>>();
+  readonly #paused = new Set<LinkedSession>();
+  #statusSequence = 0;
+  #lastHeardMs: number;
+  #lastTickMs: number;
+
+  constructor(options: EdgeLinkOptions) {
+    this.#options = options;
+    this.#lastHeardMs = options.nowMs();
+    this.#lastTickMs = this.#lastHeardMs;
+    this.#writer = new BatchWriter({
+      stream: options.stream,
+      onOverflow: () => this.destroy("the queue to the fanout is full"),
+    });
+    options.stream.listen({
+      batch: (batch) => this.#receive(batch),
+      drained: () => this.#writer.drained(),
+      closed: (reason) => this.#ended(reason),
+    });
+    this.#urgent({
+      $case: "hello",
+      value: {
+        protocol: LINK_PROTOCOL,
+        edgeId: options.edgeId,
+        incarnation: options.incarnation,
+        features: [],
+        creditBytes: LINK_WINDOW_BYTES,
+        version: options.version,
+      },
+    });
+  }
+
+  /** The fanout's stable name; what rendezvous hashing takes. Empty before its hello. */
+  get name(): string {
+    return this.#hello?.fanoutId ?? "";
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  get status(): FanoutStatus | undefined {
+    return this.#status;
+  }
+
+  get queuedBytes(): number {
+    return this.#writer.queuedBytes;
+  }
+
+  get groupCount(): number {
+    return this.#groups.size;
+  }
+
+  /** Makes this fanout the session's home, and sends it what no home has dealt with. */
+  open(session: LinkedSession): void {
+    session.home = { at: "link", link: this };
+    this.sessions.set(session.number, session);
+    this.#send({ $case: "open", value: session.openMessage() });
+    for (const frame of session.unanswered) this.frame(session, frame);
+  }
+
+  frame(session: LinkedSession, frame: UnansweredFrame): void {
+    this.#send({ $case: "frame", value: session.frameMessage(frame) });
+    if (this.#writer.isUnderPressure && !this.#paused.has(session)) {
+      this.#paused.add(session);
+      session.socket.pauseReading("link");
+      this.#options.counters.socketsPaused += 1;
+    }
+  }
+
+  /** The socket is gone. */
+  close(session: LinkedSession, reason: string): void {
+    this.#forget(session);
+    this.#send({ $case: "close", value: { session: session.number, reason } });
+  }
+
+  /** Asks for the session back; `released` follows. */
+  release(session: LinkedSession): void {
+    session.home = { at: "releasing", link: this };
+    this.#send({ $case: "release", value: { session: session.number } });
+  }
+
+  /** Called once a second: tells that this edge lives, and notices a peer that fell silent. */
+  tick(connections: number): void {
+    if (this.#phase === "ended") return;
+    const nowMs = this.#options.nowMs();
+    const sinceTickMs = nowMs - this.#lastTickMs;
+    this.#lastTickMs = nowMs;
+    // After a pause of this process nothing can be said about the peer before it is heard again.
+    if (sinceTickMs > OWN_PAUSE_MS) this.#lastHeardMs = nowMs;
+    if (nowMs - this.#lastHeardMs > SILENCE_MS) {
+      this.destroy("silent");
+      return;
+    }
+    this.#statusSequence += 1;
+    this.#urgent({ $case: "status", value: { sequence: this.#statusSequence, connections } });
+    if (this.#paused.size > 0 && !this.#writer.isUnderPressure) this.#resumeReading();
+  }
+
+  end(): void {
+    this.#phase = "draining";
+    this.#options.stream.end();
+  }
+
+  destroy(reason: string): void {
+    this.#options.stream.destroy(reason);
+  }
+
+  #receive(batch: Uint8Array): void {
+    if (this.#phase === "ended") return;
+    this.#lastHeardMs = this.#options.nowMs();
+    for (const { item } of ConnectResponse.decode(batch).items) if (item !== undefined) this.#apply(item);
+    const credit = this.#window.consume(batch.length);
+    if (credit > 0) this.#urgent({ $case: "credit", value: { bytes: credit } });
+  }
+
+  #apply(item: NonNullable<FanoutItem["item"]>): void {
+    switch (item.$case) {
+      case "deliver": {
+        const group = this.#groups.get(item.value.group);
+        if (group === undefined) this.#options.counters.staleDeliveries += 1;
+        else group.deliver(item.value);
+        if (item.value.version > 0) this.#observeLatency(item.value.version);
+        return;
+      }
+      case "frame": {
+        const session = this.sessions.get(item.value.session);
+        if (session === undefined) return;
+        this.#writeFrame(session, item.value);
+        return;
+      }
+      case "acknowledge": {
+        const { sessions, upSequences } = item.value;
+        for (const [index, number] of sessions.entries()) {
+          this.sessions.get(number)?.acknowledge(upSequences[index] ?? 0);
+        }
+        return;
+      }
+      case "join": {
+        const session = this.sessions.get(item.value.session);
+        if (session === undefined) return;
+        let group = this.#groups.get(item.value.group);
+        if (group === undefined) {
+          group = new Group(item.value.group, item.value.channel);
+          this.#groups.set(group.number, group);
+        }
+        group.add(session, item.value.after);
+        return;
+      }
+      case "leave": {
+        const session = this.sessions.get(item.value.session);
+        const group = this.#groups.get(item.value.group);
+        if (session === undefined || group === undefined) return;
+        group.remove(session);
+        session.groups.delete(group);
+        if (group.isEmpty) this.#groups.delete(group.number);
+        return;
+      }
+      case "state": {
+        const session = this.sessions.get(item.value.session);
+        // A view of the batch would keep the whole batch alive.
+        if (session !== undefined) session.state = Uint8Array.from(item.value.state);
+        return;
+      }
+      case "close": {
+        this.sessions.get(item.value.session)?.socket.close(item.value.code, item.value.reason);
+        return;
+      }
+      case "released": {
+        const session = this.sessions.get(item.value.session);
+        if (session === undefined) return;
+        session.state = Uint8Array.from(item.value.state);
+        this.#forget(session);
+        this.#options.listener.released(this, session);
+        return;
+      }
+      case "credit":
+        this.#writer.grant(item.value.bytes);
+        return;
+      case "status":
+        this.#status = item.value;
+        if (item.value.sequence === this.#statusSequence) {
+          const { nowMs, clock } = this.#options;
+          clock.observe({ storeUs: item.value.storeTimeUs, askedMs: this.#lastTickMs, answeredMs: nowMs() });
+        }
+        return;
+      case "hello":
+        this.#greeted(item.value);
+        return;
+      case "drain":
+        if (this.#phase !== "ready") return;
+        this.#phase = "draining";
+        this.#options.listener.draining(this);
+        return;
+    }
+  }
+
+  #writeFrame(session: LinkedSession, down: DownFrame): void {
+    const { writer } = session.socket;
+    const frame = session.socket.frame(down.payload);
+    if (down.deliveryClass === DeliveryClass.DELIVERY_CLASS_EPHEMERAL) writer.writeEphemeral(frame);
+    else if (down.deliveryClass !== DeliveryClass.DELIVERY_CLASS_LATEST) writer.write(frame);
+    else if (session.isNewer(down.channel, down.conflationKey, down.version)) {
+      writer.writeLatest(`${down.channel} ${down.conflationKey}`, frame);
+    }
+  }
+
+  #observeLatency(acceptedAtUs: number): void {
+    const latencyUs = this.#options.clock.nowUs() - acceptedAtUs;
+    // Versions that a backend gave are no times.
+    if (latencyUs >= 0 && latencyUs < MAX_LATENCY_US)
+      this.#options.counters.deliveryLatencyUs?.observe(latencyUs);
+  }
+
+  #greeted(hello: FanoutHello): void {
+    if (this.#phase !== "greeting") return;
+    this.#hello = hello;
+    this.#phase = "ready";
+    this.#writer.grant(hello.creditBytes);
+    this.#options.listener.ready(this);
+  }
+
+  /** Takes the session out of this link; it lives nowhere then. */
+  #forget(session: LinkedSession): void {
+    this.sessions.delete(session.number);
+    this.#paused.delete(session);
+    const groups = [...session.groups];
+    session.leaveGroups();
+    for (const group of groups) if (group.isEmpty) this.#groups.delete(group.number);
+    session.home = { at: "nowhere" };
+  }
+
+  #resumeReading(): void {
+    for (const session of this.#paused) session.socket.resumeReading("link");
+    this.#paused.clear();
+  }
+
+  #ended(reason: string): void {
+    if (this.#phase === "ended") return;
+    const end: LinkEnd = this.#phase === "draining" ? { how: "drained" } : { how: "died", reason };
+    this.#phase = "ended";
+    this.#writer.stop();
+    this.#resumeReading();
+    for (const session of this.sessions.values()) {
+      session.leaveGroups();
+      session.home = { at: "nowhere" };
+    }
+    this.#groups.clear();
+    this.#options.listener.ended(this, end);
+  }
+
+  #send(item: NonNullable<EdgeItem["item"]>): void {
+    this.#writer.keep(ConnectRequest.encode({ items: [{ item }] }).finish());
+  }
+
+  #urgent(item: NonNullable<EdgeItem["item"]>): void {
+    this.#writer.urgent(ConnectRequest.encode({ items: [{ item }] }).finish());
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * A socket's session as its edge sees it: what is needed to open it at any home, and the frames that no
+ * home has dealt with yet. For live sockets what the edge holds is the truth, so that a home can vanish.
+ *
+ * Everything here is bounded: at most `MAX_UNANSWERED_FRAMES` or `MAX_UNANSWERED_BYTES` of frames wait,
+ * then the socket is not read on.
+ */
+import type { Position } from "#proto/gen/realtime/client/v1/event.js";
+import type { Framing, OpenSession, Principal, UpFrame } from "#proto/gen/realtime/link/v1/link.js";
+import type { Group } from "./group.js";
+import type { SocketWriter } from "../socket/socket-writer.js";
+
+export const MAX_UNANSWERED_FRAMES = 32;
+export const MAX_UNANSWERED_BYTES = 64 * 1024;
+
+/** Too many frames of its own without an answer; or the link to its home is full. */
+export type PauseReason = "unanswered" | "link";
+
+/** What a session may do with its socket. */
+export interface SessionSocket {
+  readonly writer: SocketWriter;
+  /** A whole frame in the session's framing, as a WebSocket frame. */
+  frame(payload: Uint8Array): Buffer;
+  /** Closes after everything before it is written. */
+  close(code: number, reason: string): void;
+  /** Reading goes on when every reason to pause is gone. */
+  pauseReading(reason: PauseReason): void;
+  resumeReading(reason: PauseReason): void;
+}
+
+export interface UnansweredFrame {
+  readonly upSequence: number;
+  readonly receivedAtUs: number;
+  readonly payload: Uint8Array;
+  /** Links that died while this frame was in flight on them. */
+  linkDeaths: number;
+}
+
+/** Where a session lives. */
+export type Home<Link> =
+  /** No fanout takes it at the moment. */
+  | { readonly at: "nowhere" }
+  | { readonly at: "link"; readonly link: Link }
+  /** Its home was asked to give it back. */
+  | { readonly at: "releasing"; readonly link: Link };
+
+export interface EdgeSessionOptions {
+  readonly number: number;
+  readonly principal: Principal;
+  readonly framing: Framing;
+  readonly connectionId: string;
+  readonly deviceId: string;
+  readonly platform: string;
+  readonly replyTo: number;
+  readonly traceparent: string;
+  readonly heartbeatIntervalMs: number;
+  readonly socket: SessionSocket;
+}
+
+export class EdgeSession<Link> {
+  readonly number: number;
+  readonly framing: Framing;
+  readonly connectionId: string;
+  readonly socket: SessionSocket;
+  /** What rendezvous hashing takes. */
+  readonly homeKey: string;
+  home: Home<Link> = { at: "nowhere" };
+  /** What the last home wants its successor to know. Empty: the session was never open. */
+  state: Uint8Array = EMPTY;
+  /** The groups that the socket is in. */
+  readonly groups = new Set<Group<Link>>();
+  /** Positions from earlier homes in channels that the present home has not joined yet. */
+  readonly carriedPositions = new Map<string, Position>();
+  /** Versions of latest values that earlier homes gave the socket; an older home knew newer values than the present. */
+  #seenVersions: Map<string, number> | undefined;
+  readonly #open: Omit<EdgeSessionOptions, "socket">;
+  #nextUpSequence = 1;
+  #lastReceivedAtUs = 0;
+  #unanswered: UnansweredFrame[] = [];
+  #unansweredBytes = 0;
+  #isPaused = false;
+
+  constructor(options: EdgeSessionOptions) {
+    const { socket, ...open } = options;
+    this.#open = open;
+    this.number = options.number;
+    this.framing = options.framing;
+    this.connectionId = options.connectionId;
+    this.socket = socket;
+    this.homeKey = `${options.principal.app}/${options.principal.userId}`;
+  }
+
+  get unanswered(): readonly UnansweredFrame[] {
+    return this.#unanswered;
+  }
+
+  /** Takes a frame from the socket; it waits here until a home has dealt with it. */
+  take(payload: Uint8Array, nowUs: number): UnansweredFrame {
+    this.#lastReceivedAtUs = Math.max(nowUs, this.#lastReceivedAtUs + 1);
+    const frame = {
+      upSequence: this.#nextUpSequence,
+      receivedAtUs: this.#lastReceivedAtUs,
+      payload,
+      linkDeaths: 0,
+    };
+    this.#nextUpSequence += 1;
+    this.#unanswered.push(frame);
+    this.#unansweredBytes += payload.length;
+    this.#readOrPause();
+    return frame;
+  }
+
+  /** Frames up to this one were dealt with. */
+  acknowledge(upSequence: number): void {
+    let answered = 0;
+    for (const frame of this.#unanswered) {
+      if (frame.upSequence > upSequence) break;
+      this.#unansweredBytes -= frame.payload.length;
+      answered += 1;
+    }
+    if (answered === 0) return;
+    this.#unanswered = answered === this.#unanswered.length ? [] : this.#unanswered.slice(answered);
+    this.#readOrPause();
+  }
+
+  /** Counts a death of the link that carried the frames; returns those that died too often, taken out. */
+  takePoison(maxLinkDeaths: number): readonly UnansweredFrame[] {
+    const poison: UnansweredFrame[] = [];
+    const kept: UnansweredFrame[] = [];
+    for (const frame of this.#unanswered) {
+      frame.linkDeaths += 1;
+      if (frame.linkDeaths < maxLinkDeaths) kept.push(frame);
+      else {
+        poison.push(frame);
+        this.#unansweredBytes -= frame.payload.length;
+      }
+    }
+    this.#unanswered = kept;
+    this.#readOrPause();
+    return poison;
+  }
+
+  /** Leaves every group and notes where the socket stands in its channels. */
+  leaveGroups(): void {
+    for (const group of this.groups) {
+      const position = group.positionOf(this);
+      if (position !== undefined) this.carriedPositions.set(group.channel, position);
+      for (const [key, version] of group.latestVersions) {
+        this.#seenVersions ??= new Map();
+        this.#seenVersions.set(`${group.channel} ${key}`, version);
+      }
+      group.remove(this);
+    }
+    this.groups.clear();
+  }
+
+  /** Whether a latest value is new to the socket. Only after a move is there anything to look up. */
+  isNewer(channel: string, key: string, version: number): boolean {
+    if (this.#seenVersions === undefined) return true;
+    const name = `${channel} ${key}`;
+    const seen = this.#seenVersions.get(name);
+    if (seen === undefined) return true;
+    if (version <= seen) return false;
+    this.#seenVersions.delete(name);
+    if (this.#seenVersions.size === 0) this.#seenVersions = undefined;
+    return true;
+  }
+
+  openMessage(): OpenSession {
+    const { number, ...open } = this.#open;
+    return {
+      ...open,
+      session: number,
+      namespace: "native",
+      state: this.state,
+      positions: Object.fromEntries(this.carriedPositions),
+      nextUpSequence: this.#unanswered[0]?.upSequence ?? this.#nextUpSequence,
+    };
+  }
+
+  frameMessage(frame: UnansweredFrame): UpFrame {
+    return {
+      session: this.number,
+      upSequence: frame.upSequence,
+      receivedAtUs: frame.receivedAtUs,
+      payload: frame.payload,
+    };
+  }
+
+  #readOrPause(): void {
+    const isFull =
+      this.#unanswered.length >= MAX_UNANSWERED_FRAMES || this.#unansweredBytes >= MAX_UNANSWERED_BYTES;
+    if (isFull === this.#isPaused) return;
+    this.#isPaused = isFull;
+    if (isFull) this.socket.pauseReading("unanswered");
+    else this.socket.resumeReading("unanswered");
+  }
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,88 @@
+/**
+ * A group: the sockets of this edge that live on one fanout and follow one channel. It belongs to one
+ * link generation and is never used again. An event is framed once and written to each socket.
+ */
+import type { Position } from "#proto/gen/realtime/client/v1/event.js";
+import { DeliveryClass, Framing, type Deliver } from "#proto/gen/realtime/link/v1/link.js";
+import { Opcode, websocketFrame } from "../socket/websocket-frame.js";
+import type { EdgeSession } from "./edge-session.js";
+
+export class Group<Link> {
+  readonly #protobuf = new Set<EdgeSession<Link>>();
+  readonly #json = new Set<EdgeSession<Link>>();
+  /** Sockets that were given durable events beyond the group's position: they skip up to there. */
+  readonly #ahead = new Map<EdgeSession<Link>, Position>();
+  /** The version of each latest value that was delivered; a channel has few keys. */
+  readonly latestVersions = new Map<string, number>();
+  #position: Position | undefined;
+
+  constructor(
+    readonly number: number,
+    readonly channel: string,
+  ) {}
+
+  get isEmpty(): boolean {
+    return this.#protobuf.size === 0 && this.#json.size === 0;
+  }
+
+  add(session: EdgeSession<Link>, after: Position | undefined): void {
+    (session.framing === Framing.FRAMING_JSON ? this.#json : this.#protobuf).add(session);
+    session.groups.add(this);
+    session.carriedPositions.delete(this.channel);
+    if (after !== undefined && after.offset > 0 && !isReached(this.#position, after))
+      this.#ahead.set(session, after);
+  }
+
+  remove(session: EdgeSession<Link>): void {
+    this.#protobuf.delete(session);
+    this.#json.delete(session);
+    this.#ahead.delete(session);
+  }
+
+  /** The last durable event that the socket was given, or undefined where it was given none. */
+  positionOf(session: EdgeSession<Link>): Position | undefined {
+    return this.#ahead.get(session) ?? this.#position;
+  }
+
+  deliver(item: Deliver): void {
+    if (item.position !== undefined) this.#position = item.position;
+    if (item.conflationKey !== "") this.latestVersions.set(item.conflationKey, item.version);
+    if (this.#protobuf.size > 0 && item.protobuf.length > 0) {
+      this.#write(this.#protobuf, item, websocketFrame(Opcode.BINARY, item.protobuf));
+    }
+    if (this.#json.size > 0 && item.json.length > 0) {
+      this.#write(this.#json, item, websocketFrame(Opcode.TEXT, item.json));
+    }
+    if (this.#ahead.size > 0) this.#forgetReached();
+  }
+
+  #write(sessions: ReadonlySet<EdgeSession<Link>>, item: Deliver, frame: Buffer): void {
+    const { excludeSession, deliveryClass } = item;
+    const key = `${this.channel} ${item.conflationKey}`;
+    for (const session of sessions) {
+      if (session.number === excludeSession) continue;
+      const { writer } = session.socket;
+      if (deliveryClass === DeliveryClass.DELIVERY_CLASS_LATEST) {
+        if (session.isNewer(this.channel, item.conflationKey, item.version)) writer.writeLatest(key, frame);
+      } else if (deliveryClass === DeliveryClass.DELIVERY_CLASS_EPHEMERAL) writer.writeEphemeral(frame);
+      else if (!this.#isAhead(session, item.position)) writer.write(frame);
+    }
+  }
+
+  #isAhead(session: EdgeSession<Link>, position: Position | undefined): boolean {
+    if (this.#ahead.size === 0 || position === undefined) return false;
+    const ahead = this.#ahead.get(session);
+    return ahead !== undefined && isReached(ahead, position);
+  }
+
+  #forgetReached(): void {
+    for (const [session, position] of this.#ahead) {
+      if (isReached(this.#position, position)) this.#ahead.delete(session);
+    }
+  }
+}
+
+/** Whether who stands at `position` has been given `target`; positions of other epochs do not compare. */
+function isReached(position: Position | undefined, target: Position): boolean {
+  return position !== undefined && position.epoch === target.epoch && position.offset >= target.offset;
+}

@@ -1,0 +1,233 @@
+/**
+ * One WebSocket: its lifecycle, from the handshake (or the first `authenticate` frame) to the close, and
+ * the only place that touches the `ws` object. Native frames pass through it without being decoded.
+ */
+import type { Duplex } from "node:stream";
+import type WebSocket from "ws";
+import { CloseCode } from "#proto/close-codes.js";
+import { decodeClientFrame, encodeServerFrame } from "#proto/frame-codec.js";
+import { GatewayError, toGatewayError } from "#proto/errors.js";
+import { Framing } from "#proto/gen/realtime/link/v1/link.js";
+import type { Authenticate } from "#proto/gen/realtime/client/v1/client_frame.js";
+import type { ConnectionSlot } from "../admission/connection-slot.js";
+import type { LinkedSession } from "../link/edge-link.js";
+import type { PauseReason, SessionSocket } from "../session/edge-session.js";
+import type { Beating } from "./heartbeat.js";
+import { SocketWriter, type SocketWriterOptions } from "./socket-writer.js";
+import { Opcode, PING_FRAME, websocketFrame } from "./websocket-frame.js";
+
+type Phase =
+  /** Waits for an `authenticate` frame. */
+  | { readonly at: "authenticating"; readonly deadline: NodeJS.Timeout }
+  /** The token of an `authenticate` frame is being checked; a few frames may come meanwhile. */
+  | { readonly at: "verifying"; readonly early: Buffer[] }
+  | { readonly at: "open"; readonly session: LinkedSession; readonly expiresAtMs: number }
+  | { readonly at: "closed" };
+
+export interface ConnectionListener {
+  /** The first frame asks to authenticate. */
+  authenticate(connection: Connection, request: Authenticate, frameId: number): void;
+  frame(session: LinkedSession, payload: Uint8Array): void;
+  /** Exactly once. `reason`: one word of a closed set, for metrics. */
+  closed(connection: Connection, session: LinkedSession | undefined, reason: string): void;
+}
+
+export interface ConnectionOptions {
+  readonly websocket: WebSocket;
+  readonly socket: Duplex;
+  readonly framing: Framing;
+  readonly connectionId: string;
+  /** Its place at the edge, until it is gone. */
+  readonly slot: ConnectionSlot;
+  readonly openedAtMs: number;
+  readonly firstFrameDeadlineMs: number;
+  readonly listener: ConnectionListener;
+  readonly writer: Omit<SocketWriterOptions, "socket" | "onSlow">;
+}
+
+export class Connection implements SessionSocket, Beating {
+  readonly connectionId: string;
+  readonly framing: Framing;
+  readonly slot: ConnectionSlot;
+  readonly openedAtMs: number;
+  readonly writer: SocketWriter;
+  missedHeartbeats = 0;
+  readonly #websocket: WebSocket;
+  readonly #listener: ConnectionListener;
+  readonly #opcode: Opcode;
+  #phase: Phase;
+  #hasSignOfLife = true;
+  #closeReason: string | undefined;
+  #isPausedForUnanswered = false;
+  #isPausedForLink = false;
+
+  constructor(options: ConnectionOptions) {
+    this.connectionId = options.connectionId;
+    this.framing = options.framing;
+    this.slot = options.slot;
+    this.openedAtMs = options.openedAtMs;
+    this.#opcode = options.framing === Framing.FRAMING_JSON ? Opcode.TEXT : Opcode.BINARY;
+    this.#websocket = options.websocket;
+    this.#listener = options.listener;
+    this.writer = new SocketWriter({
+      ...options.writer,
+      socket: options.socket,
+      onSlow: () => this.close(CloseCode.SLOW, "the client reads too slowly", "slow"),
+    });
+    const deadline = setTimeout(
+      () =>
+        this.close(CloseCode.AUTHENTICATION_TIMEOUT, "no authenticate frame came in time", "authentication"),
+      options.firstFrameDeadlineMs,
+    );
+    this.#phase = { at: "authenticating", deadline };
+    const websocket = options.websocket;
+    websocket.on("message", (data: Buffer, isBinary: boolean) => this.#received(data, isBinary));
+    websocket.on("pong", () => (this.#hasSignOfLife = true));
+    websocket.on("ping", () => (this.#hasSignOfLife = true));
+    // What breaks RFC 6455 (size, UTF-8, masks) is closed by ws itself with 1002, 1007 or 1009.
+    websocket.on("error", () => (this.#closeReason ??= "protocol"));
+    websocket.on("close", () => this.#closed());
+  }
+
+  get isOpen(): boolean {
+    return this.#phase.at === "open";
+  }
+
+  /** The token is good: frames go to the session from now on. False where the socket is gone meanwhile. */
+  opened(session: LinkedSession, expiresAtMs: number): boolean {
+    const phase = this.#phase;
+    if (phase.at === "open" || phase.at === "closed" || this.#closeReason !== undefined) return false;
+    if (phase.at === "authenticating") clearTimeout(phase.deadline);
+    this.#phase = { at: "open", session, expiresAtMs };
+    if (phase.at === "verifying") for (const payload of phase.early) this.#listener.frame(session, payload);
+    return true;
+  }
+
+  /** Says why, as a frame, before the close code says what to do. */
+  refuse(error: GatewayError, code: number, replyTo = 0): void {
+    const frame = { replyTo, body: { $case: "error", value: error.toMessage() } } as const;
+    this.writer.write(this.frame(encodeServerFrame(this.framing, frame)));
+    this.close(code, error.message, "authentication");
+  }
+
+  frame(payload: Uint8Array): Buffer {
+    return websocketFrame(this.#opcode, payload);
+  }
+
+  close(code: number, reason: string, label = closeLabel(code)): void {
+    if (this.#phase.at === "closed" || this.#closeReason !== undefined) return;
+    this.#closeReason = label;
+    this.writer.flush();
+    this.writer.end();
+    this.#websocket.close(code, Buffer.from(reason).subarray(0, MAX_REASON_BYTES).toString());
+    // A client that does not read would otherwise never see the end of a paused socket.
+    this.#websocket.resume();
+  }
+
+  pauseReading(reason: PauseReason): void {
+    if (reason === "link") this.#isPausedForLink = true;
+    else this.#isPausedForUnanswered = true;
+    this.#websocket.pause();
+  }
+
+  resumeReading(reason: PauseReason): void {
+    if (reason === "link") this.#isPausedForLink = false;
+    else this.#isPausedForUnanswered = false;
+    if (!this.#isPausedForLink && !this.#isPausedForUnanswered) this.#websocket.resume();
+  }
+
+  takeSignOfLife(): boolean {
+    // A socket that the edge itself does not read cannot give one.
+    const had = this.#hasSignOfLife || this.#isPausedForLink || this.#isPausedForUnanswered;
+    this.#hasSignOfLife = false;
+    return had;
+  }
+
+  ping(): void {
+    if (this.#closeReason === undefined) this.writer.writeEphemeral(PING_FRAME);
+  }
+
+  heartbeatMissed(): void {
+    if (this.#closeReason === undefined)
+      this.close(CloseCode.HEARTBEAT_MISSED, "no sign of life for two heartbeats");
+    else this.#websocket.terminate();
+  }
+
+  visited(nowMs: number): void {
+    if (this.#phase.at === "open" && this.#phase.expiresAtMs > 0 && nowMs >= this.#phase.expiresAtMs) {
+      this.close(CloseCode.TOKEN_EXPIRED, "the token has expired");
+    }
+  }
+
+  terminate(): void {
+    this.#closeReason ??= "shutdown";
+    this.#websocket.terminate();
+  }
+
+  #received(data: Buffer, isBinary: boolean): void {
+    this.#hasSignOfLife = true;
+    if (this.#closeReason !== undefined) return;
+    if (isBinary !== (this.#opcode === Opcode.BINARY)) {
+      const expected = isBinary ? "text frames of JSON" : "binary frames of protobuf";
+      this.close(CloseCode.PROTOCOL_ERROR, `this subprotocol takes ${expected}`);
+      return;
+    }
+    switch (this.#phase.at) {
+      case "open":
+        this.#listener.frame(this.#phase.session, data);
+        return;
+      case "authenticating":
+        this.#readFirstFrame(data);
+        return;
+      case "verifying":
+        if (this.#phase.early.push(data) > MAX_EARLY_FRAMES) {
+          this.close(CloseCode.PROTOCOL_ERROR, "wait for welcome before sending so much");
+        }
+        return;
+      case "closed":
+        return;
+    }
+  }
+
+  #readFirstFrame(data: Buffer): void {
+    try {
+      const { id, body } = decodeClientFrame(this.framing, data);
+      if (body?.$case !== "authenticate") {
+        throw new GatewayError(
+          "unauthenticated",
+          "the first frame must be authenticate, or send a token in the handshake",
+        );
+      }
+      if (this.#phase.at === "authenticating") clearTimeout(this.#phase.deadline);
+      this.#phase = { at: "verifying", early: [] };
+      this.#listener.authenticate(this, body.value, id);
+    } catch (thrown) {
+      this.refuse(toGatewayError(thrown), CloseCode.UNAUTHENTICATED);
+    }
+  }
+
+  #closed(): void {
+    const phase = this.#phase;
+    if (phase.at === "closed") return;
+    if (phase.at === "authenticating") clearTimeout(phase.deadline);
+    this.#phase = { at: "closed" };
+    this.writer.end();
+    this.slot.closed();
+    this.#listener.closed(
+      this,
+      phase.at === "open" ? phase.session : undefined,
+      this.#closeReason ?? "client",
+    );
+  }
+}
+
+const MAX_EARLY_FRAMES = 16;
+
+/** RFC 6455, section 5.5: a control frame's body has at most 125 bytes, two of them the code. */
+const MAX_REASON_BYTES = 123;
+
+/** Why sockets were closed, as the metric says it. */
+function closeLabel(code: number): string {
+  for (const [name, value] of Object.entries(CloseCode)) if (value === code) return name.toLowerCase();
+  return "other";
+}

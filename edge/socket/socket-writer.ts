@@ -1,0 +1,158 @@
+/**
+ * Writes WebSocket frames to one socket. What is queued within one turn of the event loop is one write.
+ *
+ * A client that reads slowly costs itself, not others: from `conflateBytes` queued on, only the newest
+ * `latest` frame of each key is held and ephemeral frames are dropped; above `closeBytes` the socket is
+ * given up through `onSlow`. Durable frames are never dropped and keep their order.
+ */
+import type { Writable } from "node:stream";
+
+export interface SlowSocketLimits {
+  readonly conflateBytes: number;
+  readonly closeBytes: number;
+}
+
+/** Counts what happens to frames, for all sockets of an edge together. */
+export interface WriterCounters {
+  framesWritten: number;
+  bytesWritten: number;
+  socketWrites: number;
+  framesConflated: number;
+  framesDropped: number;
+}
+
+/** Flushes every writer that was written to in this turn, once. */
+export class WriteTurn {
+  #dirty: SocketWriter[] = [];
+
+  add(writer: SocketWriter): void {
+    if (this.#dirty.push(writer) === 1) setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    const dirty = this.#dirty;
+    this.#dirty = [];
+    for (const writer of dirty) writer.flush();
+  };
+}
+
+export interface SocketWriterOptions {
+  readonly socket: Writable;
+  readonly turn: WriteTurn;
+  readonly limits: SlowSocketLimits;
+  readonly counters: WriterCounters;
+  /** Writers that hold bytes back, for the bound over all sockets of the edge. */
+  readonly backlogged: Set<SocketWriter>;
+  readonly onSlow: () => void;
+}
+
+/** Up to here frames of one turn are copied into one buffer; above, the kernel gathers them. */
+const COPY_BYTES = 32 * 1024;
+
+export class SocketWriter {
+  readonly #options: SocketWriterOptions;
+  #frames: Buffer[] = [];
+  #frameBytes = 0;
+  /** The newest frame of each key, while the client reads slowly. */
+  #held: Map<string, Buffer> | undefined;
+  #heldBytes = 0;
+  #isEnded = false;
+
+  constructor(options: SocketWriterOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes that the client has not been given to the kernel for. */
+  get queuedBytes(): number {
+    return this.#options.socket.writableLength + this.#frameBytes + this.#heldBytes;
+  }
+
+  /** A frame that must arrive. */
+  write(frame: Buffer): void {
+    if (this.#isEnded) return;
+    this.#frames.push(frame);
+    this.#frameBytes += frame.length;
+    if (this.#frames.length === 1) this.#options.turn.add(this);
+    if (this.#frameBytes > COPY_BYTES) this.#refuseSlow();
+  }
+
+  /** The newest frame of a key. */
+  writeLatest(key: string, frame: Buffer): void {
+    if (this.#isEnded) return;
+    if (this.queuedBytes <= this.#options.limits.conflateBytes) {
+      this.write(frame);
+      return;
+    }
+    this.#held ??= new Map();
+    const older = this.#held.get(key);
+    if (older !== undefined) this.#options.counters.framesConflated += 1;
+    this.#held.set(key, frame);
+    this.#heldBytes += frame.length - (older?.length ?? 0);
+    this.#watch();
+    this.#refuseSlow();
+  }
+
+  /** A frame that may be lost. */
+  writeEphemeral(frame: Buffer): void {
+    if (this.queuedBytes > this.#options.limits.conflateBytes) this.#options.counters.framesDropped += 1;
+    else this.write(frame);
+  }
+
+  flush(): void {
+    const frames = this.#frames;
+    if (frames.length === 0 || this.#isEnded) return;
+    const { socket, counters } = this.#options;
+    const bytes = this.#frameBytes;
+    this.#frames = [];
+    this.#frameBytes = 0;
+    counters.framesWritten += frames.length;
+    counters.bytesWritten += bytes;
+    counters.socketWrites += 1;
+    const [first] = frames;
+    if (frames.length === 1 && first !== undefined) socket.write(first);
+    else if (bytes <= COPY_BYTES) socket.write(Buffer.concat(frames, bytes));
+    else {
+      socket.cork();
+      for (const frame of frames) socket.write(frame);
+      socket.uncork();
+    }
+    if (socket.writableNeedDrain) {
+      this.#watch();
+      this.#refuseSlow();
+    }
+  }
+
+  /** Drops what is queued here and takes nothing more: the socket is gone. */
+  end(): void {
+    this.#isEnded = true;
+    this.#frames = [];
+    this.#frameBytes = 0;
+    this.#held = undefined;
+    this.#heldBytes = 0;
+    this.#options.backlogged.delete(this);
+  }
+
+  /** Gives the socket up as slow, as if its own bound were reached: the edge's bound is. */
+  giveUp(): void {
+    if (!this.#isEnded) this.#options.onSlow();
+  }
+
+  #refuseSlow(): void {
+    if (this.queuedBytes > this.#options.limits.closeBytes) this.#options.onSlow();
+  }
+
+  #watch(): void {
+    const { backlogged, socket } = this.#options;
+    if (backlogged.has(this)) return;
+    backlogged.add(this);
+    socket.once("drain", this.#drained);
+  }
+
+  readonly #drained = (): void => {
+    this.#options.backlogged.delete(this);
+    const held = this.#held;
+    this.#held = undefined;
+    this.#heldBytes = 0;
+    if (held !== undefined) for (const frame of held.values()) this.write(frame);
+  };
+}

@@ -1,0 +1,91 @@
+/**
+ * The Redis broker on Redis Cluster. One node with all slots is enough: it refuses a script, a pipeline or a
+ * subscription whose keys lie in two slots as a larger cluster would.
+ */
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { RedisConnection } from "#fanout/redis/redis-connection.js";
+import { RedisDirectory } from "#fanout/directory/directory-redis.js";
+import { describeDirectory } from "#fanout/directory/directory.contract.js";
+import { RedisLocations } from "#fanout/location/locations-redis.js";
+import { describeLocations } from "#fanout/location/locations.contract.js";
+import { RedisSessionRegistry } from "#fanout/session/session-registry-redis.js";
+import { describeSessionRegistry } from "#fanout/session/session-registry.contract.js";
+import { startRedis, type RunningRedis } from "#test/support/redis.js";
+import { RedisBroker } from "./broker-redis.js";
+import { describeBroker } from "./broker.contract.js";
+
+const CLUSTER = ["--cluster-enabled", "yes"];
+let node: RunningRedis;
+
+beforeAll(async () => {
+  node = await startRedis({ args: CLUSTER });
+  const admin = new Redis(node.url);
+  await admin.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
+  await vi.waitFor(async () => expect(await admin.cluster("INFO")).toContain("cluster_state:ok"), {
+    timeout: 10_000,
+    interval: 50,
+  });
+  admin.disconnect();
+});
+afterAll(() => node.kill());
+
+function connect(): Promise<RedisConnection> {
+  return RedisConnection.connect({ clusterNodes: [{ host: "127.0.0.1", port: node.port }] });
+}
+
+describeBroker("the broker in Redis Cluster", async () => {
+  const connections: RedisConnection[] = [];
+  return {
+    broker: async () => {
+      const connection = await connect();
+      connections.push(connection);
+      return new RedisBroker({ connection });
+    },
+    close: async () => {
+      for (const connection of connections) connection.close();
+    },
+  };
+});
+
+describeDirectory("the directory in Redis Cluster", async () => {
+  const connection = await connect();
+  return { directory: new RedisDirectory({ connection }), close: async () => connection.close() };
+});
+
+describeLocations("locations in Redis Cluster", async () => {
+  const connection = await connect();
+  return { locations: new RedisLocations({ connection }), close: async () => connection.close() };
+});
+
+describeSessionRegistry("the session registry in Redis Cluster", async () => {
+  const connection = await connect();
+  return { registry: new RedisSessionRegistry({ connection }), close: async () => connection.close() };
+});
+
+it("tells followers in Redis Cluster when their shard was away", async () => {
+  const connection = await connect();
+  try {
+    const broker = new RedisBroker({ connection });
+    const { channelOf } = await import("./channel.js");
+    const order = channelOf("app", "order", "42");
+    const heard: string[] = [];
+    await broker.follow(order, ({ type }) => heard.push(type));
+    await node.kill();
+    const publish = (): Promise<unknown> =>
+      broker.publish(order, { eventId: "e", payload: Buffer.from("e"), idempotencyKey: `${heard.length}` });
+    await expect(publish()).rejects.toMatchObject({ kind: "unavailable" });
+    node = await startRedis({ port: node.port, folder: node.folder, args: CLUSTER });
+    await vi.waitFor(publish, { timeout: 15_000, interval: 100 });
+    await vi.waitFor(() => expect(heard).toContain("resubscribed"), { timeout: 15_000, interval: 50 });
+    await vi.waitFor(
+      async () => {
+        await broker.tell(order, { signal: Buffer.from("x") });
+        expect(heard).toContain("signal");
+      },
+      { timeout: 15_000, interval: 100 },
+    );
+  } finally {
+    connection.close();
+  }
+});

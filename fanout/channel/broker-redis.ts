@@ -1,0 +1,219 @@
+/**
+ * The broker in Redis. Publishing and updating are one script each; following is a sharded subscription
+ * for each channel; state, positions and history take one round trip. Keys: `redis/keys.ts`; messages
+ * between brokers: `envelope-redis.ts`. When to compare positions again is left to the follower.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { GatewayError } from "#proto/errors.js";
+import { eventTag } from "#proto/event-tag.js";
+import { channelKeys } from "#fanout/redis/keys.js";
+import type { RedisConnection } from "#fanout/redis/redis-connection.js";
+import { bytesOf, integerOf, listOf, optionalBytesOf, pairsOf, readUint64 } from "#fanout/redis/reply.js";
+import { loadScript } from "#fanout/redis/scripts.js";
+import type {
+  Broker,
+  BrokerMessage,
+  ChannelState,
+  DurableEvent,
+  HistoryEvent,
+  HistoryRange,
+  LatestValue,
+  PublishAnswer,
+  StreamPosition,
+} from "./broker.js";
+import type { Channel } from "./channel.js";
+import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
+import {
+  BROKER_ID_BYTES,
+  decodeEnvelope,
+  ephemeralEnvelope,
+  latestHeader,
+  signalEnvelope,
+} from "./envelope-redis.js";
+
+const PUBLISH = loadScript(import.meta.url, "./lua/publish-durable.lua");
+const UPDATE = loadScript(import.meta.url, "./lua/update-latest.lua");
+const READ_STATE = loadScript(import.meta.url, "./lua/read-state.lua");
+const READ_HISTORY = loadScript(import.meta.url, "./lua/read-history.lua");
+
+const DEFAULT_OUTBOX_BOUND = 100_000;
+/** Version and expiry before the payload of a stored latest value. */
+const LATEST_PREFIX_BYTES = 16;
+
+export interface RedisBrokerOptions {
+  readonly connection: RedisConnection;
+  /** Entries in one partition's outbox above which events that need it are refused. Default 100,000. */
+  readonly outboxBound?: number;
+}
+
+export class RedisBroker implements Broker {
+  readonly #connection: RedisConnection;
+  readonly #outboxBound: number;
+  readonly #brokerId = randomBytes(BROKER_ID_BYTES);
+  readonly #followed = new Set<string>();
+
+  constructor(options: RedisBrokerOptions) {
+    this.#connection = options.connection;
+    this.#outboxBound = options.outboxBound ?? DEFAULT_OUTBOX_BOUND;
+  }
+
+  async publish(channel: Channel, event: DurableEvent): Promise<PublishAnswer> {
+    const keys = channelKeys(channel);
+    const kind = kindOptions(channel);
+    const { version, sourceMark, outbox } = event;
+    const reply = listOf(
+      await this.#connection.script(PUBLISH, {
+        partition: keys.partition,
+        keys: [keys.meta, keys.history, keys.answers, keys.answerOrder, keys.pubsub, keys.outbox],
+        args: [
+          createHash("sha256").update(event.idempotencyKey).digest().subarray(0, 16),
+          eventTag(event.eventId),
+          bufferOf(event.payload),
+          kind.historySize,
+          kind.historyTtlMs,
+          randomBytes(4).toString("hex"),
+          version?.subject ?? "",
+          version?.number ?? 0,
+          sourceMark?.source ?? "",
+          sourceMark?.offset ?? 0,
+          sourceMark?.index ?? 0,
+          outbox?.topic ?? "",
+          outbox?.key ?? "",
+          this.#outboxBound,
+          event.eventId,
+          channel.key,
+        ],
+      }),
+    );
+    const outcome = bytesOf(reply[0]).toString();
+    switch (outcome) {
+      case "published":
+      case "repeated":
+        return { outcome, ...readAnswer(bytesOf(reply[1])) };
+      case "stale":
+        return { outcome };
+      case "outbox_full":
+        throw new GatewayError("unavailable", "too many events wait for Kafka; try again", {
+          retryAfterMs: 5_000,
+        });
+      default:
+        throw new Error("an unknown outcome of publish-durable.lua");
+    }
+  }
+
+  async update(channel: Channel, value: LatestValue): Promise<void> {
+    const keys = channelKeys(channel);
+    await this.#connection.script(UPDATE, {
+      partition: keys.partition,
+      keys: [keys.latest, keys.pubsub],
+      args: [
+        value.key,
+        value.version,
+        kindOptions(channel).latestTtlMs,
+        latestHeader(value),
+        bufferOf(value.payload),
+        MAX_LATEST_VALUES,
+      ],
+    });
+  }
+
+  async tell(
+    channel: Channel,
+    message: { readonly payload: Uint8Array; readonly origin: string } | { readonly signal: Uint8Array },
+  ): Promise<void> {
+    const envelope =
+      "signal" in message
+        ? signalEnvelope(message.signal)
+        : ephemeralEnvelope(this.#brokerId, message.origin, message.payload);
+    await this.#connection.run((client) => client.spublish(channelKeys(channel).pubsub, envelope));
+  }
+
+  async follow(channel: Channel, listener: (message: BrokerMessage) => void): Promise<void> {
+    const { pubsub, partition } = channelKeys(channel);
+    await this.#connection.subscriber.subscribe(pubsub, {
+      partition,
+      onMessage: (bytes) => {
+        const decoded = decodeEnvelope(bytes);
+        if (!decoded || decoded.brokerId?.equals(this.#brokerId)) return;
+        listener(decoded.message);
+      },
+      onResubscribed: () => listener({ type: "resubscribed" }),
+    });
+    this.#followed.add(pubsub);
+  }
+
+  async unfollow(channel: Channel): Promise<void> {
+    const { pubsub } = channelKeys(channel);
+    this.#followed.delete(pubsub);
+    this.#connection.subscriber.unsubscribe(pubsub);
+  }
+
+  async state(channel: Channel): Promise<ChannelState> {
+    const { partition, meta, latest } = channelKeys(channel);
+    const reply = listOf(
+      await this.#connection.script(READ_STATE, { partition, keys: [meta, latest], args: [] }),
+    );
+    const nowMs = integerOf(reply[3]);
+    const values: LatestValue[] = [];
+    for (const [key, stored] of pairsOf(reply[4])) {
+      if (readUint64(stored, 8) <= nowMs) continue;
+      const payload = stored.subarray(LATEST_PREFIX_BYTES);
+      values.push({ key: key.toString(), version: readUint64(stored, 0), payload });
+    }
+    return { position: readPosition(reply), latest: values };
+  }
+
+  async positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]> {
+    return this.#connection.run((client) =>
+      Promise.all(
+        channels.map(async (channel) =>
+          readPosition(await client.hmgetBuffer(channelKeys(channel).meta, "epoch", "offset", "tag")),
+        ),
+      ),
+    );
+  }
+
+  async history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]> {
+    if (range.limit <= 0) return [];
+    const { partition, meta, history } = channelKeys(channel);
+    const reply = listOf(
+      await this.#connection.script(READ_HISTORY, {
+        partition,
+        keys: [meta, history],
+        args: [range.afterOffset, range.limit],
+      }),
+    );
+    const epoch = optionalBytesOf(reply[0])?.toString() ?? "";
+    return listOf(reply[1]).map((entry) => {
+      const [id, fields] = listOf(entry);
+      const [, tag, , payload] = listOf(fields);
+      const offset = Number.parseInt(bytesOf(id).toString("latin1"), 10);
+      return { position: { epoch, offset, tag: integerOf(tag) }, payload: bytesOf(payload) };
+    });
+  }
+
+  /** Hears nothing more. The connection belongs to whoever made it. */
+  async close(): Promise<void> {
+    for (const pubsub of this.#followed) this.#connection.subscriber.unsubscribe(pubsub);
+    this.#followed.clear();
+  }
+}
+
+/** `epoch:offset:tag:timeMs`. */
+function readAnswer(text: Buffer): { position: StreamPosition; timeMs: number } {
+  const [epoch = "", offset, tag, timeMs] = text.toString("latin1").split(":");
+  return { position: { epoch, offset: Number(offset), tag: Number(tag) }, timeMs: Number(timeMs) };
+}
+
+function readPosition(meta: readonly unknown[]): StreamPosition {
+  return {
+    epoch: optionalBytesOf(meta[0])?.toString() ?? "",
+    offset: integerOf(meta[1]),
+    tag: integerOf(meta[2]),
+  };
+}
+
+/** The same bytes, not a copy. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

@@ -1,0 +1,14 @@
+/** What the broker's implementations share: the options of a channel's kind, and bounds that no kind changes. */
+import { GatewayError } from "#proto/errors.js";
+import type { Channel } from "./channel.js";
+import { CHANNEL_KINDS, type ChannelKind } from "./channel-kinds.js";
+
+/** Latest values in one channel; one more makes room by dropping an old one. */
+export const MAX_LATEST_VALUES = 1_024;
+
+/** @throws GatewayError not_found where there is no such kind. */
+export function kindOptions(channel: Channel): ChannelKind {
+  const kind = CHANNEL_KINDS.get(channel.kind);
+  if (!kind) throw new GatewayError("not_found", "there is no such kind of channel", { field: "channel" });
+  return kind;
+}

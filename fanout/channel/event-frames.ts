@@ -1,0 +1,77 @@
+/**
+ * An event on its way to sockets: encoded at most once for each framing, however many sockets follow.
+ * Protobuf messages of one type concatenate, so the position is appended to the stored bytes.
+ */
+import { serverFrameToJson } from "#proto/frame-codec.js";
+import { Event, type Position } from "#proto/gen/realtime/client/v1/event.js";
+import { Framing } from "#proto/gen/realtime/link/v1/link.js";
+import type { StreamPosition } from "./broker.js";
+
+/** Tag of `ServerFrame.event` (field 15, length-delimited). */
+const EVENT_TAG = 0x7a;
+
+export class EventFrames {
+  #protobuf: Uint8Array | undefined;
+  #json: Uint8Array | undefined;
+
+  constructor(
+    private readonly payload: Uint8Array,
+    private readonly position?: StreamPosition,
+  ) {}
+
+  get protobuf(): Uint8Array {
+    this.#protobuf ??= this.#encode();
+    return this.#protobuf;
+  }
+
+  get json(): Uint8Array {
+    this.#json ??= serverFrameToJson(this.protobuf);
+    return this.#json;
+  }
+
+  in(framing: Framing): Uint8Array {
+    return framing === Framing.FRAMING_JSON ? this.json : this.protobuf;
+  }
+
+  #encode(): Uint8Array {
+    const { payload, position } = this;
+    const suffix =
+      position === undefined
+        ? EMPTY
+        : Event.encode(Event.fromPartial({ position: toPosition(position) })).finish();
+    const length = payload.length + suffix.length;
+    const frame = Buffer.allocUnsafe(1 + varintBytes(length) + length);
+    frame[0] = EVENT_TAG;
+    let index = writeVarint(frame, 1, length);
+    frame.set(payload, index);
+    index += payload.length;
+    frame.set(suffix, index);
+    return frame;
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+export function toPosition({ epoch, offset, tag }: StreamPosition): Position {
+  return { epoch, offset, tag };
+}
+
+/** How many bytes a number takes as a protobuf varint. */
+export function varintBytes(value: number): number {
+  let bytes = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes += 1;
+  return bytes;
+}
+
+/** Writes a protobuf varint; returns the index behind it. */
+export function writeVarint(buffer: Uint8Array, start: number, value: number): number {
+  let index = start;
+  let rest = value;
+  while (rest >= 0x80) {
+    buffer[index] = (rest % 0x80) | 0x80;
+    rest = Math.floor(rest / 0x80);
+    index += 1;
+  }
+  buffer[index] = rest;
+  return index + 1;
+}

@@ -1,0 +1,88 @@
+/** The directory in this process: the embedded default. One record serves both ways of reading it. */
+import type { Channel } from "#fanout/channel/channel.js";
+import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
+import type { Directory, Participation } from "./directory.js";
+
+const SWEEP_INTERVAL_MS = 60_000;
+
+export class MemoryDirectory implements Directory {
+  readonly #clock: StoreClock;
+  /** By channel key, then user. */
+  readonly #byChannel = new Map<string, Map<string, Participation>>();
+  /** By app and user, then channel key. */
+  readonly #byUser = new Map<string, Map<string, Participation>>();
+  #sweptAtMs = 0;
+
+  constructor(options: { readonly clock?: StoreClock } = {}) {
+    this.#clock = options.clock ?? new SystemClock();
+  }
+
+  /** In how many channels somebody takes part. */
+  get size(): number {
+    return this.#byChannel.size;
+  }
+
+  async grant(participation: Participation): Promise<void> {
+    const { channel, userId } = participation;
+    this.#sweepWhenDue();
+    within(this.#byChannel, channel.key).set(userId, participation);
+    within(this.#byUser, userKey(channel.app, userId)).set(channel.key, participation);
+  }
+
+  async end(channel: Channel, userId: string): Promise<void> {
+    removeFrom(this.#byChannel, channel.key, userId);
+    removeFrom(this.#byUser, userKey(channel.app, userId), channel.key);
+  }
+
+  async participation(channel: Channel, userId: string): Promise<Participation | undefined> {
+    const found = this.#byChannel.get(channel.key)?.get(userId);
+    return found && found.expiresAtMs > this.#nowMs() ? found : undefined;
+  }
+
+  async participants(channel: Channel): Promise<readonly Participation[]> {
+    return this.#living(this.#byChannel.get(channel.key));
+  }
+
+  async participationsOf(app: string, userId: string): Promise<readonly Participation[]> {
+    return this.#living(this.#byUser.get(userKey(app, userId)));
+  }
+
+  #living(found: ReadonlyMap<string, Participation> | undefined): Participation[] {
+    const nowMs = this.#nowMs();
+    return [...(found?.values() ?? [])].filter(({ expiresAtMs }) => expiresAtMs > nowMs);
+  }
+
+  #nowMs(): number {
+    return Math.floor(this.#clock.nowUs() / 1000);
+  }
+
+  #sweepWhenDue(): void {
+    const nowMs = this.#nowMs();
+    if (nowMs - this.#sweptAtMs < SWEEP_INTERVAL_MS) return;
+    this.#sweptAtMs = nowMs;
+    for (const map of [this.#byChannel, this.#byUser]) {
+      for (const [outer, inner] of map) {
+        for (const [key, { expiresAtMs }] of inner) if (expiresAtMs <= nowMs) inner.delete(key);
+        if (inner.size === 0) map.delete(outer);
+      }
+    }
+  }
+}
+
+function userKey(app: string, userId: string): string {
+  return JSON.stringify([app, userId]);
+}
+
+function within<T>(map: Map<string, Map<string, T>>, key: string): Map<string, T> {
+  const found = map.get(key);
+  if (found) return found;
+  const made = new Map<string, T>();
+  map.set(key, made);
+  return made;
+}
+
+function removeFrom(map: Map<string, Map<string, unknown>>, outer: string, inner: string): void {
+  const found = map.get(outer);
+  found?.delete(inner);
+  if (found?.size === 0) map.delete(outer);
+}

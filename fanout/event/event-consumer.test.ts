@@ -1,0 +1,175 @@
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { GatewayError } from "#proto/errors.js";
+import type { PublishRequest, PublishResult } from "#fanout/channel/publisher.js";
+import type { Channel } from "#fanout/channel/channel.js";
+import type { Participation } from "#fanout/directory/directory.js";
+import { EventConsumer } from "./event-consumer.js";
+import { UnreadableRecord, type SourceRecord } from "./event-source.js";
+
+const NOW_MS = Date.parse("2026-02-17T10:30:00Z");
+
+/** What the consumer did, in order; failures are put in front of a step. */
+class Stores {
+  readonly steps: string[] = [];
+  readonly requests: PublishRequest[] = [];
+  readonly parts = new Map<string, Participation>();
+  readonly failures = new Map<string, Error[]>();
+  outcome: PublishResult["outcome"] = "published";
+
+  readonly publisher = {
+    publish: async (request: PublishRequest): Promise<PublishResult> => {
+      this.#step("publish");
+      this.requests.push(request);
+      return Promise.resolve({ outcome: this.outcome, eventId: request.event.id, timeMs: NOW_MS });
+    },
+  };
+  readonly participations = {
+    grant: async (participation: Participation): Promise<void> => {
+      this.#step(`grant ${participation.userId}`);
+      this.parts.set(participation.userId, participation);
+      return Promise.resolve();
+    },
+    end: async (_channel: Channel, userId: string): Promise<void> => {
+      this.#step(`end ${userId}`);
+      this.parts.delete(userId);
+      return Promise.resolve();
+    },
+    endAll: async (): Promise<void> => {
+      this.#step("endAll");
+      this.parts.clear();
+      return Promise.resolve();
+    },
+  };
+  readonly directory = {
+    participants: async (): Promise<readonly Participation[]> => Promise.resolve([...this.parts.values()]),
+  };
+
+  #step(name: string): void {
+    const failure = this.failures.get(name)?.shift();
+    if (failure) throw failure;
+    this.steps.push(name);
+  }
+}
+
+const debug = vi.fn();
+const logger = { debug, info: vi.fn(), warn: vi.fn(), error: vi.fn() };
+
+describe("EventConsumer", () => {
+  let stores: Stores;
+  let consumer: EventConsumer;
+
+  beforeEach(() => {
+    debug.mockClear();
+    stores = new Stores();
+    const { publisher, participations, directory } = stores;
+    consumer = new EventConsumer({ publisher, participations, directory, logger, now: () => NOW_MS });
+  });
+
+  function record(value: unknown, headers: Record<string, string> = {}, offset = 17): SourceRecord {
+    const encoded = Buffer.from(typeof value === "string" ? value : JSON.stringify(value));
+    return { topic: "order-events", partition: 3, offset, key: "42", value: encoded, headers };
+  }
+
+  function order(type: string, data: object = {}, more: object = {}): SourceRecord {
+    return record({
+      eventId: `id of ${type}`.replaceAll(" ", "-"),
+      type,
+      data: { orderId: "42", ...data },
+      ...more,
+    });
+  }
+
+  it("grants a part before it tells of it, and ends one after", async () => {
+    await consumer.handle(order("order.created", { customerId: "u1" }));
+    await consumer.handle(order("order.assigned", { porterId: "p1" }));
+    await consumer.handle(order("order.unassigned", { porterId: "p1" }));
+    expect(stores.steps).toEqual(["grant u1", "publish", "grant p1", "publish", "publish", "end p1"]);
+    expect(consumer.counters).toMatchObject({ consumed: 3, published: 3 });
+  });
+
+  it("ends the workers' parts when an order is over, and leaves the customer theirs", async () => {
+    await consumer.handle(order("order.created", { customerId: "u1" }));
+    await consumer.handle(order("order.assigned", { porterId: "p1" }));
+    await consumer.handle(order("order.completed"));
+    expect([...stores.parts.keys()]).toEqual(["u1"]);
+  });
+
+  it("publishes with the event's id as key, and where it was read from", async () => {
+    await consumer.handle(order("order.status.changed", { status: "ready" }, { version: 5 }));
+    expect(stores.requests[0]).toMatchObject({
+      idempotencyKey: "id-of-order.status.changed",
+      version: 5,
+      sourceMark: { source: "order-events-3", offset: 17, index: 0 },
+      channel: { key: "default/order:42" },
+    });
+  });
+
+  it("does a repeat that follows soon no second time, but the same id of another app", async () => {
+    const event = order("order.status.changed", { status: "ready" });
+    await consumer.handle(event);
+    await consumer.handle(event);
+    expect(stores.requests).toHaveLength(1);
+    expect(consumer.counters).toMatchObject({ consumed: 2, published: 1, repeated: 1 });
+    await consumer.handle(order("order.status.changed", { status: "ready" }, { app: "food" }));
+    expect(stores.requests).toHaveLength(2);
+  });
+
+  it("counts what the channel knew already", async () => {
+    stores.outcome = "repeated";
+    await consumer.handle(order("order.delivered"));
+    expect(consumer.counters).toMatchObject({ consumed: 1, published: 0, repeated: 1 });
+  });
+
+  it("does not bring back a part by a version that is older than what is known", async () => {
+    stores.outcome = "stale";
+    await consumer.handle(order("order.assigned", { porterId: "p1" }, { version: 3 }));
+    expect(stores.steps).toEqual(["publish"]);
+    expect(consumer.counters).toMatchObject({ consumed: 1, stale: 1 });
+  });
+
+  it.each(["unavailable", "internal"] as const)("lets a failure that is %s be tried again", async (kind) => {
+    const failure = new GatewayError(kind, "the store is away");
+    stores.failures.set("publish", [failure]);
+    const event = order("order.created", { customerId: "u1" });
+    await expect(consumer.handle(event)).rejects.toBe(failure);
+    expect(consumer.counters).toMatchObject({ consumed: 0, unreadable: 0 });
+    await consumer.handle(event);
+    expect(stores.steps).toEqual(["grant u1", "grant u1", "publish"]);
+    expect(consumer.counters).toMatchObject({ consumed: 1, published: 1, repeated: 0 });
+  });
+
+  it("lets an unexpected failure of a store be tried again", async () => {
+    stores.failures.set("grant u1", [new TypeError("boom")]);
+    await expect(consumer.handle(order("order.created", { customerId: "u1" }))).rejects.toThrow("boom");
+  });
+
+  it.each(["invalid_argument", "not_found"] as const)(
+    "calls an event unreadable that is %s",
+    async (kind) => {
+      stores.failures.set("publish", [new GatewayError(kind, "no such thing")]);
+      const handled = consumer.handle(order("order.delivered"));
+      await expect(handled).rejects.toBeInstanceOf(UnreadableRecord);
+      expect(consumer.counters).toMatchObject({ consumed: 0, unreadable: 1 });
+    },
+  );
+
+  it("calls what is no envelope, and what misses a field, unreadable", async () => {
+    await expect(consumer.handle(record("{"))).rejects.toBeInstanceOf(UnreadableRecord);
+    await expect(consumer.handle(order("order.created"))).rejects.toThrow("data.customerId must be given");
+    expect(consumer.counters.unreadable).toBe(2);
+    expect(stores.steps).toEqual([]);
+  });
+
+  it("ignores and counts unknown types, and ignores known ones that mean nothing here", async () => {
+    await consumer.handle(order("message.sent"));
+    await consumer.handle(order("porter.availability.changed"));
+    expect(stores.steps).toEqual([]);
+    expect(consumer.counters).toMatchObject({ consumed: 2, unknownType: 1 });
+    expect(debug).toHaveBeenCalledOnce();
+  });
+
+  it("skips the gateway's own records without reading them", async () => {
+    await consumer.handle(record("not even JSON", { source: "realtime-gateway" }));
+    expect(consumer.counters).toMatchObject({ own: 1, consumed: 0, unreadable: 0 });
+  });
+});

@@ -1,0 +1,158 @@
+/**
+ * Does what events of other services mean: the handler of the event source. An event is done when this
+ * resolves; where it fails in a way that can pass, the whole event is tried again, so every step may be
+ * repeated. What can never be done becomes an UnreadableRecord.
+ */
+import { GatewayError } from "#proto/errors.js";
+import type { Publisher } from "#fanout/channel/publisher.js";
+import type { Directory } from "#fanout/directory/directory.js";
+import type { Participations } from "#fanout/directory/participations.js";
+import type { Logger } from "#fanout/fanout-logger.js";
+import { isOwnRecord, readEnvelope, type CheckedEnvelope } from "./envelope.js";
+import { UnreadableRecord, type SourceRecord } from "./event-source.js";
+import { meaningOf, type Action, type Meaning } from "./incoming-events.js";
+import { RecentEvents } from "./recent-events.js";
+
+export interface EventConsumerOptions {
+  readonly publisher: Pick<Publisher, "publish">;
+  readonly participations: Pick<Participations, "grant" | "end" | "endAll">;
+  readonly directory: Pick<Directory, "participants">;
+  readonly logger: Logger;
+  /** Milliseconds since 1970-01-01 UTC. */
+  readonly now: () => number;
+}
+
+type PublishAction = Extract<Action, { type: "publish" }>;
+
+/** Errors that say the event itself is at fault: trying again cannot help. */
+const FAULTS_OF_THE_EVENT: ReadonlySet<string> = new Set([
+  "invalid_argument",
+  "not_found",
+  "payload_too_large",
+  "unsupported",
+]);
+
+const RECENT_EVENTS = 10_000;
+
+export class EventConsumer {
+  readonly #options: EventConsumerOptions;
+  readonly #recent = new RecentEvents(RECENT_EVENTS);
+  /** Plain integers for the metrics. `consumed` counts records that are done; the others say how they ended. */
+  readonly counters = {
+    consumed: 0,
+    published: 0,
+    repeated: 0,
+    stale: 0,
+    unknownType: 0,
+    unreadable: 0,
+    own: 0,
+  };
+
+  constructor(options: EventConsumerOptions) {
+    this.#options = options;
+  }
+
+  /** @throws UnreadableRecord, or anything else where trying again makes sense. */
+  readonly handle = async (record: SourceRecord): Promise<void> => {
+    if (isOwnRecord(record)) {
+      this.counters.own += 1;
+      return;
+    }
+    try {
+      await this.#handle(record);
+      this.counters.consumed += 1;
+    } catch (error) {
+      const isFault = error instanceof GatewayError && FAULTS_OF_THE_EVENT.has(error.kind);
+      const failure = isFault ? new UnreadableRecord(error.message, { cause: error }) : error;
+      if (failure instanceof UnreadableRecord) this.counters.unreadable += 1;
+      throw failure;
+    }
+  };
+
+  async #handle(record: SourceRecord): Promise<void> {
+    const { envelope, meaning } = this.#read(record);
+    const eventKey = `${envelope.app}/${envelope.eventId}`;
+    if (meaning.outcome === "ignored") return;
+    if (meaning.outcome === "unknown") {
+      this.counters.unknownType += 1;
+      const { type, eventId, correlationId } = envelope;
+      this.#options.logger.debug({ type, eventId, correlationId }, "an event of an unknown type was ignored");
+      return;
+    }
+    if (this.#recent.has(eventKey)) {
+      this.counters.repeated += 1;
+      return;
+    }
+    await this.#perform(meaning.actions, record);
+    this.#recent.add(eventKey);
+  }
+
+  /** Reading touches nothing outside: a failure of it would come again with every try. */
+  #read(record: SourceRecord): { envelope: CheckedEnvelope; meaning: Meaning } {
+    try {
+      const envelope = readEnvelope(record);
+      return { envelope, meaning: meaningOf(envelope, this.#options.now()) };
+    } catch (error) {
+      if (error instanceof UnreadableRecord) throw error;
+      const { topic, partition, offset } = record;
+      this.#options.logger.error({ topic, partition, offset, err: error }, "reading an event crashed");
+      throw new UnreadableRecord("reading it crashed; see the gateway's log", { cause: error });
+    }
+  }
+
+  /**
+   * In the given order: parts before events, so that nobody is refused who is told. A versioned event goes
+   * first instead: if it is older than what is known, it must not bring back a part that is over.
+   */
+  async #perform(actions: readonly Action[], record: SourceRecord): Promise<void> {
+    const publishes = actions.filter((action) => action.type === "publish");
+    const isVersioned = publishes.some(({ version }) => version !== undefined);
+    const others = actions.filter((action) => action.type !== "publish");
+    const ordered = isVersioned ? [...publishes, ...others] : actions;
+    for (const action of ordered) {
+      switch (action.type) {
+        case "publish": {
+          const outcome = await this.#publish(action, { record, index: publishes.indexOf(action) });
+          if (outcome === "stale") return;
+          break;
+        }
+        case "grant":
+          await this.#options.participations.grant(action.participation);
+          break;
+        case "end":
+          await this.#options.participations.end(action.channel, action.userId);
+          break;
+        case "endAll":
+          await this.#endAll(action);
+          break;
+      }
+    }
+  }
+
+  async #publish(
+    { channel, event, version }: PublishAction,
+    from: { record: SourceRecord; index: number },
+  ): Promise<"published" | "repeated" | "stale"> {
+    const { topic, partition, offset } = from.record;
+    const { outcome } = await this.#options.publisher.publish({
+      channel,
+      event,
+      idempotencyKey: event.id,
+      ...(version !== undefined && { version }),
+      sourceMark: { source: `${topic}-${partition}`, offset, index: from.index },
+    });
+    this.counters[outcome] += 1;
+    return outcome;
+  }
+
+  async #endAll({ channel, relation }: Extract<Action, { type: "endAll" }>): Promise<void> {
+    const { participations, directory } = this.#options;
+    if (relation === undefined) {
+      await participations.endAll(channel);
+      return;
+    }
+    for (const participant of await directory.participants(channel)) {
+      if (participant.relation === relation) await participations.end(channel, participant.userId);
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Reads the fields of an event's data; what is missing or wrong makes the record unreadable. Which fields
+ * were read is remembered, so that the rest can be passed on as it is.
+ */
+import { isIdentifier } from "#fanout/channel/channel.js";
+import { UnreadableRecord } from "./event-source.js";
+import { isPlainObject } from "./json-guard.js";
+
+const MAX_WORD_LENGTH = 64;
+const MAX_TEXT_LENGTH = 8_192;
+
+export class EventFields {
+  readonly #data: Readonly<Record<string, unknown>>;
+  readonly #read = new Set<string>();
+
+  constructor(data: Readonly<Record<string, unknown>>) {
+    this.#data = data;
+  }
+
+  /** The first of these names that is there, as an id. Whole numbers count as ids too: many services have such. */
+  id(...names: [string, ...string[]]): string {
+    const id = this.optionalId(...names);
+    if (id === undefined) throw wrong(names.join(" or "), "given: an id");
+    return id;
+  }
+
+  optionalId(...names: string[]): string | undefined {
+    for (const name of names) {
+      const value = this.#take(name);
+      if (value === undefined) continue;
+      const id = typeof value === "number" && Number.isSafeInteger(value) ? String(value) : value;
+      if (typeof id !== "string" || !isIdentifier(id)) {
+        throw wrong(name, "1 to 128 of A-Z a-z 0-9 _ . @ | + = -");
+      }
+      return id;
+    }
+    return undefined;
+  }
+
+  /** A short word, as a status is. */
+  word(name: string, fallback?: string): string {
+    const value = this.#text(name, MAX_WORD_LENGTH) ?? fallback;
+    if (value === undefined || value === "") throw wrong(name, "given");
+    return value;
+  }
+
+  /** Text for people; empty where there is none. */
+  text(name: string): string {
+    return this.#text(name, MAX_TEXT_LENGTH) ?? "";
+  }
+
+  object(name: string): Readonly<Record<string, unknown>> | undefined {
+    const value = this.#take(name);
+    if (value === undefined) return undefined;
+    if (!isPlainObject(value)) throw wrong(name, "an object");
+    return value;
+  }
+
+  /** Everything that nobody read; undefined where there is nothing. */
+  rest(): Record<string, unknown> | undefined {
+    const entries = Object.entries(this.#data).filter(([name]) => !this.#read.has(name));
+    return entries.length > 0 ? Object.fromEntries(entries) : undefined;
+  }
+
+  #text(name: string, maxLength: number): string | undefined {
+    const value = this.#take(name);
+    if (value === undefined) return undefined;
+    if (typeof value !== "string" || value.length > maxLength) {
+      throw wrong(name, `a string of ${maxLength} characters at most`);
+    }
+    return value;
+  }
+
+  #take(name: string): unknown {
+    if (!Object.hasOwn(this.#data, name)) return undefined;
+    this.#read.add(name);
+    return this.#data[name] ?? undefined;
+  }
+}
+
+function wrong(name: string, wanted: string): UnreadableRecord {
+  return new UnreadableRecord(`data.${name} must be ${wanted}`);
+}

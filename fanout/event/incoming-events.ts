@@ -1,0 +1,246 @@
+/**
+ * What events of other services mean here: a pure mapping of an envelope to what is to be done. One table
+ * from types to meanings, which `docs/events.md` describes field by field (a test holds one against
+ * the other). Doing it is left to `event-consumer.ts`.
+ */
+import type { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { GatewayError } from "#proto/errors.js";
+import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
+import { channelOf, parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
+import type { EventBody } from "#fanout/channel/event-types.js";
+import type { Participation, Relation } from "#fanout/directory/directory.js";
+import type { CheckedEnvelope } from "./envelope.js";
+import { EventFields } from "./event-fields.js";
+import { UnreadableRecord } from "./event-source.js";
+
+/** One thing to do. They are listed in the order in which they must be done. */
+export type Action =
+  | { readonly type: "grant"; readonly participation: Participation }
+  | { readonly type: "publish"; readonly channel: Channel; readonly event: Event; readonly version?: number }
+  | { readonly type: "end"; readonly channel: Channel; readonly userId: string }
+  /** Ends everybody's part, or that of all with this relation. */
+  | { readonly type: "endAll"; readonly channel: Channel; readonly relation?: Relation };
+
+export type Meaning =
+  | { readonly outcome: "actions"; readonly actions: readonly Action[] }
+  /** Known, and nothing to be done. */
+  | { readonly outcome: "ignored" }
+  | { readonly outcome: "unknown" };
+
+interface Incoming {
+  readonly envelope: CheckedEnvelope;
+  readonly fields: EventFields;
+  readonly nowMs: number;
+}
+
+type Mapping = (incoming: Incoming) => readonly Action[];
+
+/** A subject that somebody owns and somebody works on. */
+interface Subject {
+  readonly kind: "order" | "ride";
+  readonly idField: string;
+  readonly ownerFields: [string, ...string[]];
+  readonly workerFields: [string, ...string[]];
+}
+
+const ORDER: Subject = {
+  kind: "order",
+  idField: "orderId",
+  ownerFields: ["customerId"],
+  workerFields: ["porterId", "deliveryPartnerId", "driverId", "workerId"],
+};
+
+const RIDE: Subject = {
+  kind: "ride",
+  idField: "rideId",
+  ownerFields: ["riderId", "customerId"],
+  workerFields: ["driverId", "workerId"],
+};
+
+/** After these the worker's part is over; the owner may look on until their part expires. */
+const FINAL_STATUSES: ReadonlySet<string> = new Set(["completed", "delivered", "cancelled", "canceled"]);
+
+/** A name that ends in `.*` holds for all types that begin so and are not listed themselves. */
+export const INCOMING_EVENTS: ReadonlyMap<string, Mapping | "ignored"> = new Map<string, Mapping | "ignored">(
+  [
+    ["order.created", created(ORDER)],
+    ["order.assigned", assigned(ORDER)],
+    ["order.unassigned", unassigned(ORDER)],
+    ["order.status.changed", statusChanged(ORDER)],
+    ["order.delivered", statusChanged(ORDER, "delivered")],
+    ["order.completed", statusChanged(ORDER, "completed")],
+    ["order.cancelled", statusChanged(ORDER, "cancelled")],
+    ["ride.created", created(RIDE)],
+    ["ride.assigned", assigned(RIDE)],
+    ["ride.unassigned", unassigned(RIDE)],
+    ["ride.status.changed", statusChanged(RIDE)],
+    ["ride.completed", statusChanged(RIDE, "completed")],
+    ["ride.cancelled", statusChanged(RIDE, "cancelled")],
+    ["booking.*", bookingChanged],
+    ["notification.created", notificationCreated],
+    ["porter.*", "ignored"],
+  ],
+);
+
+/** @throws UnreadableRecord where fields of a known type are missing or wrong. */
+export function meaningOf(envelope: CheckedEnvelope, nowMs: number): Meaning {
+  const prefix = envelope.type.slice(0, envelope.type.indexOf(".") + 1);
+  const mapping = INCOMING_EVENTS.get(envelope.type) ?? INCOMING_EVENTS.get(`${prefix}*`);
+  if (mapping === undefined) return { outcome: "unknown" };
+  if (mapping === "ignored") return { outcome: "ignored" };
+  const actions = mapping({ envelope, fields: new EventFields(envelope.data), nowMs });
+  return { outcome: "actions", actions: numberEvents(actions, envelope.eventId) };
+}
+
+function created(subject: Subject): Mapping {
+  return (incoming) => {
+    const { fields } = incoming;
+    const channel = subjectChannel(subject, incoming);
+    const ownerId = fields.id(...subject.ownerFields);
+    return [
+      grant(incoming, channel, { userId: ownerId, relation: "owner" }),
+      publishStatus(subject, incoming, { channel, status: fields.word("status", "created") }),
+    ];
+  };
+}
+
+function assigned(subject: Subject): Mapping {
+  return (incoming) => {
+    const { fields } = incoming;
+    const channel = subjectChannel(subject, incoming);
+    const workerId = fields.id(...subject.workerFields);
+    const previousIds = subject.workerFields.map((name) => `previous${capitalised(name)}`);
+    const previousId = fields.optionalId(...previousIds);
+    return [
+      grant(incoming, channel, { userId: workerId, relation: "assigned" }),
+      publishStatus(subject, incoming, { channel, status: fields.word("status", "assigned"), workerId }),
+      ...(previousId !== undefined && previousId !== workerId ? [end(channel, previousId)] : []),
+    ];
+  };
+}
+
+function unassigned(subject: Subject): Mapping {
+  return (incoming) => {
+    const { fields } = incoming;
+    const channel = subjectChannel(subject, incoming);
+    const workerId = fields.id(...subject.workerFields);
+    return [
+      publishStatus(subject, incoming, { channel, status: fields.word("status", "unassigned") }),
+      end(channel, workerId),
+    ];
+  };
+}
+
+function statusChanged(subject: Subject, fallback?: string): Mapping {
+  return (incoming) => {
+    const { fields } = incoming;
+    const channel = subjectChannel(subject, incoming);
+    const workerId = fields.optionalId(...subject.workerFields);
+    const status = fields.word("status", fallback);
+    const isFinal = fallback !== undefined || FINAL_STATUSES.has(status.toLowerCase());
+    return [
+      publishStatus(subject, incoming, { channel, status, ...(workerId !== undefined && { workerId }) }),
+      ...(isFinal ? [{ type: "endAll", channel, relation: "assigned" } as const] : []),
+    ];
+  };
+}
+
+function bookingChanged(incoming: Incoming): readonly Action[] {
+  const { envelope, fields } = incoming;
+  const channel = userChannel(envelope.app, fields.id("userId"));
+  const bookingId = fields.id("bookingId");
+  const status = fields.word("status", envelope.type.slice("booking.".length));
+  const value = { bookingId, status, type: envelope.type, data: fields.rest() };
+  return [publish(incoming, channel, { $case: "bookingUpdate", value })];
+}
+
+function notificationCreated(incoming: Incoming): readonly Action[] {
+  const { envelope, fields } = incoming;
+  const channelName = fields.text("channel");
+  const channel =
+    channelName === ""
+      ? userChannel(envelope.app, fields.id("userId"))
+      : namedChannel(envelope.app, channelName);
+  const value = {
+    notificationId: fields.optionalId("notificationId") ?? envelope.eventId,
+    type: fields.text("type"),
+    title: fields.text("title"),
+    message: fields.text("message"),
+    data: fields.object("data"),
+  };
+  return [publish(incoming, channel, { $case: "notification", value })];
+}
+
+function namedChannel(app: string, name: string): Channel {
+  try {
+    const channel = parseChannelName(app, name, "data.channel");
+    if (CHANNEL_KINDS.has(channel.kind)) return channel;
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+  }
+  throw new UnreadableRecord("data.channel must be kind:id, of a kind that exists");
+}
+
+function subjectChannel(subject: Subject, { envelope, fields }: Incoming): Channel {
+  return channelOf(envelope.app, subject.kind, fields.id(subject.idField));
+}
+
+function publishStatus(
+  subject: Subject,
+  incoming: Incoming,
+  state: { channel: Channel; status: string; workerId?: string },
+): Action {
+  const { fields } = incoming;
+  const { channel, status } = state;
+  const shared = { status, previousStatus: fields.text("previousStatus"), workerId: state.workerId ?? "" };
+  if (subject.kind === "order") {
+    const message = fields.text("message");
+    const value = { orderId: channel.id, ...shared, message, data: fields.rest() };
+    return publish(incoming, channel, { $case: "orderStatus", value }, incoming.envelope.version);
+  }
+  const value = { rideId: channel.id, ...shared, data: fields.rest() };
+  return publish(incoming, channel, { $case: "rideStatus", value }, incoming.envelope.version);
+}
+
+/** A version orders the states of one channel; a user's channel carries many subjects, so there it has no say. */
+function publish({ envelope }: Incoming, channel: Channel, body: EventBody, version = 0): Action {
+  const event: Event = {
+    id: envelope.eventId,
+    channel: channel.name,
+    timeMs: envelope.occurredAtMs,
+    correlationId: envelope.correlationId,
+    traceparent: envelope.traceparent,
+    body,
+  };
+  return { type: "publish", channel, event, ...(version > 0 && { version }) };
+}
+
+/** Parts count from when it happened, so that reading old events again grants nothing that is over. */
+function grant(
+  { envelope, nowMs }: Incoming,
+  channel: Channel,
+  who: { userId: string; relation: Relation },
+): Action {
+  const ttlMs = CHANNEL_KINDS.get(channel.kind)?.participationTtlMs ?? 0;
+  const sinceMs = envelope.occurredAtMs === 0 ? nowMs : Math.min(envelope.occurredAtMs, nowMs);
+  return { type: "grant", participation: { channel, ...who, expiresAtMs: sinceMs + ttlMs } };
+}
+
+function end(channel: Channel, userId: string): Action {
+  return { type: "end", channel, userId };
+}
+
+/** The first event has the envelope's id; each further one needs its own. */
+function numberEvents(actions: readonly Action[], eventId: string): readonly Action[] {
+  let events = 0;
+  return actions.map((action) => {
+    if (action.type !== "publish") return action;
+    const id = events === 0 ? eventId : `${eventId}#${events}`;
+    events += 1;
+    return { ...action, event: { ...action.event, id } };
+  });
+}
+
+function capitalised(name: string): string {
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}

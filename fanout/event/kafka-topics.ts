@@ -1,0 +1,45 @@
+/**
+ * Sees to it that topics exist: makes those that are missing where the cluster lets us, and otherwise
+ * tells which ones somebody has to make.
+ */
+import type { Admin } from "kafkajs";
+import { describe } from "./kafka-connection.js";
+import type { Logger } from "#fanout/fanout-logger.js";
+
+export interface WantedTopic {
+  readonly topic: string;
+  /** For a topic that is made; -1 is the cluster's default. */
+  readonly partitions: number;
+}
+
+const CREATE_TIMEOUT_MS = 5_000;
+
+export interface MissingTopic {
+  readonly topic: string;
+  /** Why it could not be made. */
+  readonly reason: string;
+}
+
+/** @returns the topics that still do not exist. */
+export async function ensureTopics(
+  admin: Admin,
+  wanted: readonly WantedTopic[],
+  logger: Logger,
+): Promise<readonly MissingTopic[]> {
+  const present = new Set(await admin.listTopics());
+  const missing: MissingTopic[] = [];
+  for (const { topic, partitions } of wanted) {
+    if (present.has(topic)) continue;
+    try {
+      await admin.createTopics({
+        topics: [{ topic, numPartitions: partitions, replicationFactor: -1 }],
+        waitForLeaders: true,
+        timeout: CREATE_TIMEOUT_MS,
+      });
+      logger.info({ topic }, "kafka: made a topic that was missing");
+    } catch (error) {
+      missing.push({ topic, reason: describe(error) });
+    }
+  }
+  return missing;
+}

@@ -1,0 +1,29 @@
+/**
+ * What a fanout counts: plain integers, cheap on the path of a frame. The service publishes them as
+ * metrics when it is scraped.
+ */
+export class FanoutCounters {
+  /** Frames of clients by body: the closed set of the contract, else "invalid". */
+  readonly framesReceived = new Map<string, number>();
+  /** Events handed to edges by body, once for each group. */
+  readonly eventsSent = new Map<string, number>();
+  /** Requests answered with an error, by code. */
+  readonly requestErrors = new Map<string, number>();
+  locationUpdates = 0;
+  locationsSampled = 0;
+  sampleFailures = 0;
+  sessionsOpened = 0;
+  sessionsRestored = 0;
+  sessionsReleased = 0;
+  gapsFilled = 0;
+  historyHoles = 0;
+  staleLatest = 0;
+  storeFailures = 0;
+  linksAccepted = 0;
+  linksRefused = 0;
+}
+
+/** Counts one more under a label of a closed set. */
+export function countOne(counts: Map<string, number>, label: string): void {
+  counts.set(label, (counts.get(label) ?? 0) + 1);
+}

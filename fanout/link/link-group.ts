@@ -1,0 +1,148 @@
+/**
+ * A group as the fanout sees it: the sockets of one edge that follow one channel. An event goes to the
+ * edge once, in the framings that the group has.
+ */
+import { encodeServerFrame } from "#proto/frame-codec.js";
+import { DeliveryClass, DownFrame, Framing } from "#proto/gen/realtime/link/v1/link.js";
+import type { StreamPosition } from "#fanout/channel/broker.js";
+import { toPosition, type EventFrames } from "#fanout/channel/event-frames.js";
+import type { ChannelAudience, ChannelDelivery, FollowedChannel } from "#fanout/channel/followed-channel.js";
+import { countOne, type FanoutCounters } from "../fanout-counters.js";
+import { deliverItem, encodeDelivery } from "./deliver-item.js";
+import type { FanoutLink } from "./fanout-link.js";
+
+export interface GroupMember {
+  readonly number: number;
+  readonly connectionId: string;
+  readonly framing: Framing;
+}
+
+/** The event's part of a delivery, for groups with the same framings, encoded once. */
+const encoded = new WeakMap<EventFrames, Map<number, Uint8Array>>();
+const WITH_PROTOBUF = 1;
+const WITH_JSON = 2;
+const EMPTY = new Uint8Array(0);
+
+export class LinkGroup implements ChannelAudience {
+  readonly #members = new Map<GroupMember, number>();
+  readonly #counts = new Map<number, number>();
+  readonly #options: {
+    readonly link: FanoutLink;
+    readonly number: number;
+    readonly channel: FollowedChannel;
+    readonly counters: FanoutCounters;
+  };
+
+  constructor(options: {
+    link: FanoutLink;
+    number: number;
+    channel: FollowedChannel;
+    counters: FanoutCounters;
+  }) {
+    this.#options = options;
+  }
+
+  get isEmpty(): boolean {
+    return this.#members.size === 0;
+  }
+
+  join(member: GroupMember, after: StreamPosition | undefined): void {
+    const { link, number, channel } = this.#options;
+    const framing = member.framing === Framing.FRAMING_JSON ? WITH_JSON : WITH_PROTOBUF;
+    this.#members.set(member, framing);
+    this.#counts.set(framing, (this.#counts.get(framing) ?? 0) + 1);
+    link.send({
+      $case: "join",
+      value: {
+        group: number,
+        session: member.number,
+        channel: channel.channel.name,
+        after: after && toPosition(after),
+      },
+    });
+  }
+
+  leave(member: GroupMember): void {
+    const framing = this.#members.get(member);
+    if (framing === undefined) return;
+    this.#members.delete(member);
+    this.#counts.set(framing, (this.#counts.get(framing) ?? 1) - 1);
+    const { link, number } = this.#options;
+    link.send({ $case: "leave", value: { group: number, session: member.number } });
+  }
+
+  deliver(delivery: ChannelDelivery): void {
+    const { link, number, counters, channel } = this.#options;
+    const { kind } = delivery;
+    countOne(counters.eventsSent, kind.class);
+    if (kind.class === "ephemeral") {
+      link.writer.ephemeral(deliverItem(number, this.#encode(delivery, this.#sessionOf(kind.origin))));
+      return;
+    }
+    const item = deliverItem(number, this.#encodeOnce(delivery));
+    if (kind.class === "latest") link.writer.latest(`${channel.channel.key} ${kind.key}`, item);
+    else link.writer.keep(item);
+  }
+
+  missed(position: StreamPosition): void {
+    const { link, channel } = this.#options;
+    for (const member of this.#members.keys()) {
+      const payload = encodeServerFrame(member.framing, {
+        replyTo: 0,
+        body: {
+          $case: "subscribed",
+          value: {
+            channel: channel.channel.name,
+            position: toPosition(position),
+            recovered: false,
+            latest: [],
+            minSendIntervalMs: 0,
+          },
+        },
+      });
+      const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
+      const value = DownFrame.fromPartial({ session: member.number, payload, deliveryClass });
+      link.send({ $case: "frame", value });
+    }
+  }
+
+  #framings(): number {
+    const hasProtobuf = (this.#counts.get(WITH_PROTOBUF) ?? 0) > 0;
+    const hasJson = (this.#counts.get(WITH_JSON) ?? 0) > 0;
+    return (hasProtobuf ? WITH_PROTOBUF : 0) | (hasJson ? WITH_JSON : 0);
+  }
+
+  #encodeOnce(delivery: ChannelDelivery): Uint8Array {
+    const framings = this.#framings();
+    let byFramings = encoded.get(delivery.frames);
+    if (byFramings === undefined) encoded.set(delivery.frames, (byFramings = new Map()));
+    let bytes = byFramings.get(framings);
+    if (bytes === undefined) byFramings.set(framings, (bytes = this.#encode(delivery, 0)));
+    return bytes;
+  }
+
+  #encode({ frames, kind }: ChannelDelivery, excludeSession: number): Uint8Array {
+    const framings = this.#framings();
+    return encodeDelivery({
+      deliveryClass: DELIVERY_CLASSES[kind.class],
+      conflationKey: kind.class === "latest" ? kind.key : "",
+      position: kind.class === "durable" ? toPosition(kind.position) : undefined,
+      excludeSession,
+      protobuf: (framings & WITH_PROTOBUF) === 0 ? EMPTY : frames.protobuf,
+      json: (framings & WITH_JSON) === 0 ? EMPTY : frames.json,
+      version: kind.class === "latest" ? kind.version : 0,
+    });
+  }
+
+  #sessionOf(connectionId: string): number {
+    if (connectionId === "") return 0;
+    for (const member of this.#members.keys()) if (member.connectionId === connectionId) return member.number;
+    return 0;
+  }
+}
+
+const DELIVERY_CLASSES = {
+  durable: DeliveryClass.DELIVERY_CLASS_DURABLE,
+  latest: DeliveryClass.DELIVERY_CLASS_LATEST,
+  ephemeral: DeliveryClass.DELIVERY_CLASS_EPHEMERAL,
+} as const;

@@ -1,0 +1,112 @@
+/**
+ * `location_update`: a worker's position becomes their last known location, a latest event in the channels
+ * that they are assigned to, and (one in `sampleEvery`) a record for other services.
+ */
+import { GatewayError } from "#proto/errors.js";
+import { Event, Location } from "#proto/gen/realtime/client/v1/event.js";
+import type { LocationUpdate } from "#proto/gen/realtime/client/v1/client_frame.js";
+import type { Channel } from "#fanout/channel/channel.js";
+import type { Publisher } from "#fanout/channel/publisher.js";
+import type { FanoutCounters } from "../fanout-counters.js";
+import type { FrameContext, FrameHandler } from "#fanout/session/frame-handler.js";
+import type { LocationSampler } from "./location-sampler.js";
+import type { LocationWriter } from "./location-writer.js";
+import type { WorkerAssignments } from "./worker-assignments.js";
+
+export interface LocationUpdateOptions {
+  readonly assignments: WorkerAssignments;
+  readonly writer: LocationWriter;
+  readonly sampler: LocationSampler;
+  readonly publisher: Publisher;
+  readonly counters: FanoutCounters;
+}
+
+/** How far a device's clock may be ahead. */
+const MAX_AHEAD_MS = 5 * 60_000;
+
+export function locationUpdateHandler(options: LocationUpdateOptions): FrameHandler<"locationUpdate"> {
+  return (context, update) => {
+    const { session, receivedAtUs } = context;
+    if (session.capability !== "worker") {
+      throw new GatewayError(
+        "permission_denied",
+        "only workers (porter, driver, delivery_partner) send locations",
+      );
+    }
+    checkLocation(update, receivedAtUs);
+    const { app, userId } = session.principal;
+    const channels = options.assignments.of(app, userId);
+    if (!(channels instanceof Promise)) {
+      accept(options, context, update, channels);
+      return undefined;
+    }
+    return channels.then((read) => {
+      accept(options, context, update, read);
+      return undefined;
+    });
+  };
+}
+
+function accept(
+  options: LocationUpdateOptions,
+  context: FrameContext,
+  update: LocationUpdate,
+  assigned: readonly Channel[],
+): void {
+  const { session, receivedAtUs, correlationId, frame } = context;
+  const { app, userId, role } = session.principal;
+  const channels = update.orderId === "" ? assigned : assigned.filter(({ id }) => id === update.orderId);
+  if (update.orderId !== "" && channels.length === 0) {
+    throw new GatewayError("permission_denied", "this order is not assigned to you", {
+      field: "location_update.order_id",
+    });
+  }
+  const { timestampMs, ...measured } = update;
+  const receivedAtMs = Math.floor(receivedAtUs / 1000);
+  const location: Location = {
+    ...measured,
+    workerId: userId,
+    measuredAtMs: timestampMs === 0 ? receivedAtMs : timestampMs,
+  };
+  options.counters.locationUpdates += 1;
+  options.writer.write({
+    app,
+    workerId: userId,
+    version: receivedAtUs,
+    payload: Location.encode(location).finish(),
+  });
+  for (const channel of channels) {
+    const event = Event.fromPartial({
+      id: `${session.connectionId}-${receivedAtUs}`,
+      timeMs: receivedAtMs,
+      sender: { userId, role },
+      correlationId: frame.correlationId,
+      traceparent: frame.traceparent,
+    });
+    event.body = { $case: "location", value: location };
+    // Latest values are not promised to be stored: whoever follows here has it already.
+    options.publisher
+      .publish({ channel, event, version: receivedAtUs })
+      .catch(() => (options.counters.storeFailures += 1));
+  }
+  session.sampleCounter += 1;
+  options.sampler.offer(session, { location, receivedAtUs, correlationId, traceparent: frame.traceparent });
+}
+
+/** @throws GatewayError invalid_argument naming the field. */
+export function checkLocation(update: LocationUpdate, receivedAtUs: number): void {
+  inRange("latitude", update.latitude, -90, 90);
+  inRange("longitude", update.longitude, -180, 180);
+  if (update.heading !== undefined) inRange("heading", update.heading, 0, 360);
+  if (update.speed !== undefined) inRange("speed", update.speed, 0, 1000);
+  if (update.accuracy !== undefined) inRange("accuracy", update.accuracy, 0, 1_000_000);
+  inRange("timestamp_ms", update.timestampMs, 0, receivedAtUs / 1000 + MAX_AHEAD_MS);
+}
+
+function inRange(field: string, value: number, min: number, max: number): void {
+  if (value >= min && value <= max) return; // False for NaN too.
+  const bounds = field === "timestamp_ms" ? "not more than 5 minutes ahead" : `from ${min} to ${max}`;
+  throw new GatewayError("invalid_argument", `${field} must be a number ${bounds}`, {
+    field: `location_update.${field}`,
+  });
+}

@@ -1,0 +1,192 @@
+/**
+ * The sessions that live on this fanout: opens them (new, or from another home with what the edge held),
+ * passes their frames on, and ends them. It keeps the count of users, and acts on signals that concern
+ * sessions: permissions that changed, users to disconnect.
+ */
+import { randomUUID } from "node:crypto";
+import { CloseCode } from "#proto/close-codes.js";
+import {
+  SessionSnapshot,
+  type CloseSession,
+  type OpenSession,
+  type UpFrame,
+} from "#proto/gen/realtime/link/v1/link.js";
+import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
+import type { Channel } from "#fanout/channel/channel.js";
+import type { Channels } from "#fanout/channel/channels.js";
+import type { FanoutLink } from "#fanout/link/fanout-link.js";
+import type { WorkerAssignments } from "#fanout/location/worker-assignments.js";
+import type { FanoutCounters } from "../fanout-counters.js";
+import type { Logger } from "../fanout-logger.js";
+import type { FrameDispatcher } from "./frame-dispatcher.js";
+import type { MembershipCheck } from "./membership-check.js";
+import { Session } from "./session.js";
+import type { SessionOpener } from "./session-opener.js";
+import type { SessionRegistry } from "./session-registry.js";
+
+export interface SessionHostOptions {
+  readonly channels: Channels;
+  readonly registry: SessionRegistry;
+  readonly assignments: WorkerAssignments;
+  readonly dispatcher: FrameDispatcher;
+  readonly opener: SessionOpener;
+  readonly membership: MembershipCheck;
+  readonly counters: FanoutCounters;
+  readonly logger: Logger;
+}
+
+const RETRY_AFTER_MESSAGE = "the store is away; reconnect in a moment";
+
+export class SessionHost {
+  readonly #options: SessionHostOptions;
+  readonly #byLink = new Map<FanoutLink, Map<number, Session>>();
+  readonly #byUser = new Map<string, Set<Session>>();
+  #sessions = 0;
+
+  constructor(options: SessionHostOptions) {
+    this.#options = options;
+  }
+
+  get sessions(): number {
+    return this.#sessions;
+  }
+
+  get users(): number {
+    return this.#byUser.size;
+  }
+
+  open(link: FanoutLink, open: OpenSession): void {
+    const { principal } = open;
+    if (principal === undefined) return;
+    const snapshot = open.state.length === 0 ? undefined : SessionSnapshot.decode(open.state);
+    const session = new Session({
+      link,
+      open,
+      principal,
+      sessionId: snapshot?.sessionId ?? randomUUID(),
+      sampleCounter: snapshot?.sampleCounter ?? 0,
+      handle: this.#options.dispatcher.handle,
+    });
+    this.#add(session);
+    void this.#begin(session, snapshot);
+  }
+
+  frame(link: FanoutLink, frame: UpFrame): void {
+    this.#byLink.get(link)?.get(frame.session)?.take(frame);
+  }
+
+  close(link: FanoutLink, { session: number }: CloseSession): void {
+    const session = this.#byLink.get(link)?.get(number);
+    if (session === undefined) return;
+    this.#remove(session);
+    const { record } = session;
+    if (record !== undefined) this.#options.registry.remove(record).catch(() => this.#storeFailed());
+  }
+
+  /** Gives a session back to its edge, after everything that it sent is dealt with. */
+  release(link: FanoutLink, number: number): void {
+    const session = this.#byLink.get(link)?.get(number);
+    if (session === undefined) return;
+    session.whenIdle(() => {
+      if (session.isEnded) return;
+      link.flushAcknowledged();
+      const state = session.snapshot();
+      this.#remove(session);
+      this.#options.counters.sessionsReleased += 1;
+      link.send({ $case: "released", value: { session: number, state } });
+    });
+  }
+
+  /** The edge is gone, or has taken its sessions elsewhere: their records are left to their new homes. */
+  linkEnded(link: FanoutLink): void {
+    for (const session of this.#byLink.get(link)?.values() ?? []) this.#remove(session);
+    this.#byLink.delete(link);
+  }
+
+  /** A word about a channel that this fanout follows. */
+  signal(channel: Channel, bytes: Uint8Array): void {
+    const signal = Signal.decode(bytes);
+    switch (signal.kind) {
+      case SignalKind.SIGNAL_KIND_MEMBERS_CHANGED:
+        if (channel.kind === "user") this.#options.assignments.changed(channel.app, channel.id);
+        else void this.#options.membership.check(channel, this.#followersOf(channel));
+        return;
+      case SignalKind.SIGNAL_KIND_DISCONNECT:
+        if (channel.kind === "user") this.#disconnect(channel, signal);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #disconnect(channel: Channel, signal: Signal): void {
+    for (const session of this.#byUser.get(`${channel.app}/${channel.id}`) ?? []) {
+      if (signal.connectionId !== "" && signal.connectionId !== session.connectionId) continue;
+      session.close(signal.closeCode, signal.reason);
+    }
+  }
+
+  #followersOf(channel: Channel): readonly Session[] {
+    const followers: Session[] = [];
+    for (const sessions of this.#byLink.values()) {
+      for (const session of sessions.values()) if (session.follows.has(channel.key)) followers.push(session);
+    }
+    return followers;
+  }
+
+  async #begin(session: Session, snapshot: SessionSnapshot | undefined): Promise<void> {
+    const { opener, counters, logger } = this.#options;
+    try {
+      if (snapshot === undefined) {
+        await opener.openNew(session);
+        counters.sessionsOpened += 1;
+      } else {
+        await opener.restore(session, snapshot);
+        counters.sessionsRestored += 1;
+      }
+      if (session.isEnded) return;
+      session.begin();
+    } catch (error) {
+      this.#storeFailed();
+      logger.warn({ err: error, connectionId: session.connectionId }, "a session could not be opened");
+      session.close(CloseCode.OVERLOADED, RETRY_AFTER_MESSAGE);
+    }
+  }
+
+  #add(session: Session): void {
+    let sessions = this.#byLink.get(session.link);
+    if (sessions === undefined) this.#byLink.set(session.link, (sessions = new Map()));
+    const older = sessions.get(session.number);
+    if (older !== undefined) this.#remove(older);
+    sessions.set(session.number, session);
+    const user = userKey(session);
+    let ofUser = this.#byUser.get(user);
+    if (ofUser === undefined) this.#byUser.set(user, (ofUser = new Set()));
+    ofUser.add(session);
+    this.#sessions += 1;
+  }
+
+  #remove(session: Session): void {
+    if (!this.#byLink.get(session.link)?.delete(session.number)) return;
+    this.#sessions -= 1;
+    for (const followed of [...session.follows.values()]) {
+      session.leave(followed);
+      this.#options.channels.release(followed);
+    }
+    session.end();
+    const user = userKey(session);
+    const ofUser = this.#byUser.get(user);
+    ofUser?.delete(session);
+    if (ofUser?.size !== 0) return;
+    this.#byUser.delete(user);
+    this.#options.assignments.forget(session.principal.app, session.principal.userId);
+  }
+
+  #storeFailed(): void {
+    this.#options.counters.storeFailures += 1;
+  }
+}
+
+function userKey({ principal }: Session): string {
+  return `${principal.app}/${principal.userId}`;
+}

@@ -1,0 +1,148 @@
+/**
+ * Client and server frames in both native framings. JSON framing is the canonical proto3 JSON of the same
+ * messages (https://protobuf.dev/programming-guides/json/), read and written by protobuf-es from the
+ * contract's descriptor; the rest of the code knows only the messages.
+ */
+import { readFileSync } from "node:fs";
+import {
+  createFileRegistry,
+  fromBinary,
+  fromJson,
+  toBinary,
+  toJson,
+  type DescMessage,
+  type JsonValue,
+} from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { GatewayError } from "./errors.js";
+import { ClientFrame } from "./gen/realtime/client/v1/client_frame.js";
+import { ServerFrame } from "./gen/realtime/client/v1/server_frame.js";
+import { Framing } from "./gen/realtime/link/v1/link.js";
+import { parseUntrustedJson } from "./json-guard.js";
+
+const registry = createFileRegistry(
+  fromBinary(FileDescriptorSetSchema, readFileSync(new URL("./gen/descriptor.binpb", import.meta.url))),
+);
+
+function messageOf(name: string): DescMessage {
+  const message = registry.getMessage(name);
+  if (message === undefined) throw new Error(`the descriptor has no ${name}; run npm run generate`);
+  return message;
+}
+
+const clientFrameSchema = messageOf("realtime.client.v1.ClientFrame");
+const serverFrameSchema = messageOf("realtime.client.v1.ServerFrame");
+
+/** Field numbers of `ClientFrame` from here on are bodies (see the contract). */
+const FIRST_BODY_FIELD = 10;
+const KNOWN_FIELDS = new Set(clientFrameSchema.fields.flatMap((field) => [field.name, field.jsonName]));
+
+/**
+ * Reads a frame as a client sent it.
+ * @throws GatewayError invalid_argument where it cannot be read or has no body, unsupported where it has a
+ *   body that this release does not know. The frame's id is in `decodeClientFrame`'s error where readable.
+ */
+export function decodeClientFrame(framing: Framing, payload: Uint8Array): ClientFrame {
+  return framing === Framing.FRAMING_JSON ? decodeJson(payload) : decodeProtobuf(payload);
+}
+
+/** A frame that has an id, but nothing else that this release can deal with. */
+export class UnusableFrame extends GatewayError {
+  constructor(
+    kind: "invalid_argument" | "unsupported",
+    message: string,
+    readonly frameId: number,
+  ) {
+    super(kind, message);
+  }
+}
+
+function decodeProtobuf(payload: Uint8Array): ClientFrame {
+  let frame: ClientFrame;
+  try {
+    frame = ClientFrame.decode(payload);
+  } catch (thrown) {
+    throw new GatewayError("invalid_argument", "the frame is not a protobuf ClientFrame", { cause: thrown });
+  }
+  if (frame.body === undefined) throw withoutBody(frame.id, hasFieldFrom(payload, FIRST_BODY_FIELD));
+  return frame;
+}
+
+function decodeJson(payload: Uint8Array): ClientFrame {
+  const value = parseUntrustedJson(payload);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new GatewayError("invalid_argument", "a frame is a JSON object");
+  }
+  let frame: ClientFrame;
+  try {
+    const message = fromJson(clientFrameSchema, value as JsonValue, { ignoreUnknownFields: true });
+    frame = ClientFrame.decode(toBinary(clientFrameSchema, message));
+  } catch (thrown) {
+    const id = (value as { id?: unknown }).id;
+    throw new UnusableFrame(
+      "invalid_argument",
+      `the frame is not a ClientFrame in proto3 JSON: ${describeJsonError(thrown)}`,
+      typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= 0xffffffff ? id : 0,
+    );
+  }
+  if (frame.body === undefined) {
+    throw withoutBody(
+      frame.id,
+      Object.keys(value).some((key) => !KNOWN_FIELDS.has(key)),
+    );
+  }
+  return frame;
+}
+
+/** Names the field at fault, which is ours, and never its value, which is not. */
+function describeJsonError(thrown: unknown): string {
+  const field = /field (realtime\.client\.v1\.[A-Za-z]+\.[a-z_]+)/.exec(
+    thrown instanceof Error ? thrown.message : "",
+  );
+  return field?.[1] === undefined
+    ? "a field has a wrong type or value"
+    : `${field[1]} has a wrong type or value`;
+}
+
+function withoutBody(frameId: number, hasUnknownBody: boolean): UnusableFrame {
+  return hasUnknownBody
+    ? new UnusableFrame("unsupported", "this gateway does not know the frame's body", frameId)
+    : new UnusableFrame("invalid_argument", "the frame has no body", frameId);
+}
+
+/** Whether any top-level field of a protobuf message has at least this number. The message was decoded before. */
+function hasFieldFrom(message: Uint8Array, number: number): boolean {
+  let index = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let shift = 0; index < message.length; shift += 7) {
+      const byte = message[index] ?? 0;
+      index += 1;
+      value += (byte & 0x7f) * 2 ** shift;
+      if (byte < 0x80) break;
+    }
+    return value;
+  };
+  while (index < message.length) {
+    const tag = varint();
+    if (Math.floor(tag / 8) >= number) return true;
+    const wireType = tag % 8;
+    if (wireType === 0) varint();
+    else if (wireType === 1) index += 8;
+    else if (wireType === 2) index += varint();
+    else if (wireType === 5) index += 4;
+    else return false;
+  }
+  return false;
+}
+
+/** A frame to a client, in its framing. */
+export function encodeServerFrame(framing: Framing, frame: ServerFrame): Uint8Array {
+  const protobuf = ServerFrame.encode(frame).finish();
+  return framing === Framing.FRAMING_JSON ? serverFrameToJson(protobuf) : protobuf;
+}
+
+/** The JSON framing of a server frame that is encoded already. */
+export function serverFrameToJson(protobuf: Uint8Array): Uint8Array {
+  return Buffer.from(JSON.stringify(toJson(serverFrameSchema, fromBinary(serverFrameSchema, protobuf))));
+}

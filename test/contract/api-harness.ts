@@ -1,0 +1,161 @@
+/**
+ * An API server on memory stores, which can be made to fail or to hang, and clients for it. The session
+ * registry holds what a test puts into it: edges and their leases are not the API's.
+ */
+import { credentials, type ChannelCredentials } from "@grpc/grpc-js";
+import { GatewayError } from "#proto/errors.js";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { Signal } from "#proto/gen/realtime/store/v1/store.js";
+import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
+import { ApiServer, type ApiServerOptions } from "#fanout/api/api-server.js";
+import type { Broker, DurableEvent, PublishAnswer } from "#fanout/channel/broker.js";
+import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
+import { parseChannelName, type Channel } from "#fanout/channel/channel.js";
+import { Publisher } from "#fanout/channel/publisher.js";
+import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
+import type { Participation } from "#fanout/directory/directory.js";
+import { Participations } from "#fanout/directory/participations.js";
+import type { SessionRegistry } from "#fanout/session/session-registry.js";
+import { ApiClient } from "./api-client.js";
+
+export const TOKEN = "token-of-the-order-service";
+export const NOW_MS = 1_750_000_000_000;
+
+export const channel = (name: string): Channel => parseChannelName("default", name, "channel");
+export const unavailable = () => new GatewayError("unavailable", "the store is away", { retryAfterMs: 500 });
+
+/** Runs before each publish; what it throws is the publish's failure. */
+type Fault = (channel: Channel, event: DurableEvent) => Promise<void>;
+
+class FaultyBroker extends MemoryBroker {
+  fault: Fault | undefined;
+  readonly told: { channel: string; signal: Signal }[] = [];
+  /** Payloads in the order in which they were handed over, with the most that were in hand at once. */
+  readonly begun: string[] = [];
+  mostAtOnce = 0;
+  #inHand = 0;
+
+  override async publish(target: Channel, event: DurableEvent): Promise<PublishAnswer> {
+    this.begun.push(event.eventId);
+    this.#inHand += 1;
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.#inHand);
+    try {
+      await this.fault?.(target, event);
+      return await super.publish(target, event);
+    } finally {
+      this.#inHand -= 1;
+    }
+  }
+
+  override async tell(target: Channel, message: Parameters<Broker["tell"]>[1]): Promise<void> {
+    if ("signal" in message) {
+      this.told.push({ channel: target.key, signal: Signal.decode(message.signal) });
+    }
+    await super.tell(target, message);
+  }
+
+  async eventsIn(name: string): Promise<Event[]> {
+    const events = await this.history(channel(name), { afterOffset: 0, limit: 2_000 });
+    return events.map(({ payload }) => Event.decode(payload));
+  }
+}
+
+class FaultyDirectory extends MemoryDirectory {
+  fault: (() => void) | undefined;
+
+  override async grant(participation: Participation): Promise<void> {
+    this.fault?.();
+    await super.grant(participation);
+  }
+}
+
+class FakeRegistry implements SessionRegistry {
+  fault: (() => void) | undefined;
+  readonly records: SessionRecord[] = [];
+
+  async put(record: SessionRecord): Promise<void> {
+    this.records.push(record);
+  }
+
+  async remove(): Promise<void> {
+    throw new Error("the API removes no session");
+  }
+
+  async ofUser(app: string, userId: string): Promise<readonly SessionRecord[]> {
+    this.fault?.();
+    return this.records.filter((record) => record.app === app && record.userId === userId);
+  }
+
+  async renewEdge(): Promise<void> {
+    throw new Error("the API renews no lease");
+  }
+}
+
+export interface LogLine {
+  readonly level: string;
+  readonly fields: object;
+  readonly message: string;
+}
+
+export type HarnessOptions = Partial<Omit<ApiServerOptions, "deps" | "logger">>;
+
+export class ApiHarness {
+  readonly broker: FaultyBroker;
+  readonly directory: FaultyDirectory;
+  readonly registry = new FakeRegistry();
+  readonly log: LogLine[] = [];
+  readonly server: ApiServer;
+  readonly #clients: ApiClient[] = [];
+  #port = 0;
+
+  constructor(options: HarnessOptions = {}) {
+    const clock = { nowUs: () => NOW_MS * 1_000 };
+    this.broker = new FaultyBroker({ channels: new MemoryChannels(clock) });
+    this.directory = new FaultyDirectory({ clock });
+    const line = (level: string) => (fields: object, message: string) => {
+      this.log.push({ level, fields, message });
+    };
+    this.server = new ApiServer({
+      host: "127.0.0.1",
+      port: 0,
+      serviceTokens: [TOKEN],
+      reflection: false,
+      ...options,
+      logger: { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") },
+      deps: {
+        publisher: new Publisher({ broker: this.broker, clock, deliverLocally: () => undefined }),
+        participations: new Participations({ directory: this.directory, broker: this.broker }),
+        directory: this.directory,
+        sessions: this.registry,
+        broker: this.broker,
+        clock,
+      },
+    });
+  }
+
+  static async start(options: HarnessOptions = {}): Promise<ApiHarness> {
+    const harness = new ApiHarness(options);
+    harness.#port = (await harness.server.start()).port;
+    return harness;
+  }
+
+  get address(): string {
+    return `localhost:${this.#port}`;
+  }
+
+  client(options: { token?: string; credentials?: ChannelCredentials } = {}): ApiClient {
+    const client = new ApiClient({
+      address: this.address,
+      credentials: options.credentials ?? credentials.createInsecure(),
+      token: options.token ?? TOKEN,
+    });
+    this.#clients.push(client);
+    return client;
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await this.server.stop(1_000);
+    await this.broker.close();
+  }
+}
