@@ -33,12 +33,17 @@ export class EdgeHealth {
     return this.#links().some((link) => link.status?.accepting !== false);
   }
 
-  get readyLinks(): number {
-    return this.#links().length;
+  get isDraining(): boolean {
+    return this.options.isDraining();
   }
 
-  get isReady(): boolean {
-    return !this.options.isDraining() && this.readyLinks > 0 && this.acceptsSessions;
+  /** Channels that sockets of this edge follow, each once for each fanout. */
+  get groups(): number {
+    return this.#links().reduce((sum, link) => sum + link.groupCount, 0);
+  }
+
+  get readyLinks(): number {
+    return this.#links().length;
   }
 
   /** "redis" or "kafka", as the fanouts see it; undefined before any said so. */

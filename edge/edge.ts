@@ -131,6 +131,12 @@ export class Edge {
     return this.#homing.homelessSessions;
   }
 
+  get linkQueuedBytes(): number {
+    let sum = 0;
+    for (const link of this.#links.all()) sum += link.queuedBytes;
+    return sum;
+  }
+
   start(): void {
     this.#links.start();
     const { heartbeatIntervalMs } = this.#options;

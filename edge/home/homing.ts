@@ -118,11 +118,10 @@ export class Homing {
     if (end.how === "died") this.#suspect(link, now);
     for (const session of link.sessions.values()) {
       this.#moves.delete(session);
-      if (end.how === "died") {
-        for (const frame of session.takePoison(MAX_LINK_DEATHS)) {
-          this.#options.counters.poisonFrames += 1;
-          this.#options.refusePoison(session, frame);
-        }
+      // However politely the link ended: what it did not deal with may be why.
+      for (const frame of session.takePoison(MAX_LINK_DEATHS)) {
+        this.#options.counters.poisonFrames += 1;
+        this.#options.refusePoison(session, frame);
       }
       this.#homeless.add(session);
     }

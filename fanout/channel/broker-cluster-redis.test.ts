@@ -14,8 +14,10 @@ import { describeSessionRegistry } from "#fanout/session/session-registry.contra
 import { startRedis, type RunningRedis } from "#test/support/redis.js";
 import { RedisBroker } from "./broker-redis.js";
 import { describeBroker } from "./broker.contract.js";
+import { channelOf } from "./channel.js";
 
-const CLUSTER = ["--cluster-enabled", "yes"];
+// A node that met no other does not know its own address.
+const CLUSTER = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"];
 let node: RunningRedis;
 
 beforeAll(async () => {
@@ -67,7 +69,6 @@ it("tells followers in Redis Cluster when their shard was away", async () => {
   const connection = await connect();
   try {
     const broker = new RedisBroker({ connection });
-    const { channelOf } = await import("./channel.js");
     const order = channelOf("app", "order", "42");
     const heard: string[] = [];
     await broker.follow(order, ({ type }) => heard.push(type));

@@ -50,6 +50,8 @@ export class RedisBroker implements Broker {
   readonly #connection: RedisConnection;
   readonly #outboxBound: number;
   readonly #brokerId = randomBytes(BROKER_ID_BYTES);
+  /** With the store's time it makes epochs that no other broker makes. */
+  readonly #epochSeed = this.#brokerId.toString("hex");
   readonly #followed = new Set<string>();
 
   constructor(options: RedisBrokerOptions) {
@@ -71,7 +73,7 @@ export class RedisBroker implements Broker {
           bufferOf(event.payload),
           kind.historySize,
           kind.historyTtlMs,
-          randomBytes(4).toString("hex"),
+          this.#epochSeed,
           version?.subject ?? "",
           version?.number ?? 0,
           sourceMark?.source ?? "",

@@ -37,6 +37,14 @@ function offsetsOf(messages: readonly BrokerMessage[]): number[] {
   return messages.flatMap((message) => (message.type === "durable" ? [message.position.offset] : []));
 }
 
+function versionsOf(messages: readonly BrokerMessage[]): number[] {
+  return messages.flatMap((message) => (message.type === "latest" ? [message.value.version] : []));
+}
+
+function signalsOf(messages: readonly BrokerMessage[]): Buffer[] {
+  return messages.flatMap((message) => (message.type === "signal" ? [Buffer.from(message.signal)] : []));
+}
+
 export function describeBroker(name: string, makeHarness: () => Promise<BrokerHarness>): void {
   describe(name, () => {
     let harness: BrokerHarness;
@@ -63,8 +71,8 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
       const mark = `mark-${randomUUID()}`;
       await other.tell(channel, { signal: bytes(mark) });
       await vi.waitFor(() => {
-        const signals = heard.flatMap((message) => (message.type === "signal" ? [message.signal] : []));
-        expect(signals.some((signal) => Buffer.from(signal).toString() === mark)).toBe(true);
+        const signals = signalsOf(heard);
+        expect(signals.some((signal) => signal.toString() === mark)).toBe(true);
       }, WAIT);
     }
 
@@ -227,9 +235,7 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
           { key: "location:p1", version: 1_790_000_000_000_000, payload: expect.anything() as unknown },
         ]);
         await untilQuiet(order, heard);
-        const versions = heard.flatMap((message) =>
-          message.type === "latest" ? [message.value.version] : [],
-        );
+        const versions = versionsOf(heard);
         expect(versions).toEqual([5, 1_790_000_000_000_000]);
       });
 
@@ -240,9 +246,7 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
         });
         await Promise.all(updates);
         await untilQuiet(order, heard);
-        const versions = heard.flatMap((message) =>
-          message.type === "latest" ? [message.value.version] : [],
-        );
+        const versions = versionsOf(heard);
         expect(versions).toEqual([...versions].sort((left, right) => left - right));
         expect(versions.at(-1)).toBe(50);
         expect((await broker.state(order)).latest.map(({ version }) => version)).toEqual([50]);
@@ -272,10 +276,10 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
       });
 
       it("misses nothing between follow and state while others publish", async () => {
-        let isPublishing = true;
+        const enough = new AbortController();
         const publishing = (async () => {
           let count = 0;
-          while (isPublishing && count < 2_000) {
+          while (!enough.signal.aborted && count < 2_000) {
             await other.publish(order, event(`e${count++}`));
             // A broker in memory answers without ever leaving this turn of the event loop.
             await setImmediate();
@@ -289,7 +293,7 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
         const heard = await listenTo(order, broker);
         const { position } = await broker.state(order);
         await vi.waitFor(() => expect(offsetsOf(heard).length).toBeGreaterThan(10), WAIT);
-        isPublishing = false;
+        enough.abort();
         const total = await publishing;
         await untilQuiet(order, heard);
         const above = offsetsOf(heard).filter((offset) => offset > position.offset);
@@ -317,7 +321,7 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
         await broker.tell(order, { signal: ALL_BYTES });
         await vi.waitFor(() => {
           for (const heard of [heardHere, heardThere]) {
-            const signals = heard.flatMap((message) => (message.type === "signal" ? [message.signal] : []));
+            const signals = signalsOf(heard);
             expect(signals.map((signal) => Array.from(signal))).toEqual([Array.from(ALL_BYTES)]);
           }
         }, WAIT);

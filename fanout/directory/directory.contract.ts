@@ -36,7 +36,10 @@ export function describeDirectory(name: string, makeHarness: () => Promise<Direc
       expect(await directory.participation(order, "u1")).toEqual(owner);
       expect(await directory.participation(order, "u2")).toBeUndefined();
       const everyone = [...(await directory.participants(order))];
-      expect(everyone.sort((left, right) => left.userId.localeCompare(right.userId))).toEqual([assigned, owner]);
+      expect(everyone.sort((left, right) => left.userId.localeCompare(right.userId))).toEqual([
+        assigned,
+        owner,
+      ]);
       expect(await directory.participationsOf(order.app, "u1")).toEqual([owner]);
     });
 
@@ -69,7 +72,9 @@ export function describeDirectory(name: string, makeHarness: () => Promise<Direc
     it("does not know a part whose time is over", async () => {
       await directory.grant(part("u1", "owner"));
       await directory.grant(part("u2", "member", { expiresAtMs: Date.now() - 1_000 }));
-      await directory.grant(part("u1", "assigned", { channel: channelOf(order.app, "ride", "1"), expiresAtMs: 1 }));
+      await directory.grant(
+        part("u1", "assigned", { channel: channelOf(order.app, "ride", "1"), expiresAtMs: 1 }),
+      );
       expect(await directory.participation(order, "u2")).toBeUndefined();
       expect((await directory.participants(order)).map(({ userId }) => userId)).toEqual(["u1"]);
       expect(await directory.participationsOf(order.app, "u2")).toEqual([]);
@@ -80,7 +85,9 @@ export function describeDirectory(name: string, makeHarness: () => Promise<Direc
       await directory.grant(part("u1", "owner", { expiresAtMs: Number.MAX_SAFE_INTEGER }));
       await directory.grant(part("u2", "owner", { expiresAtMs: Date.now() + 60_000 }));
       expect(await directory.participants(order)).toHaveLength(2);
-      expect(await directory.participation(order, "u1")).toMatchObject({ expiresAtMs: Number.MAX_SAFE_INTEGER });
+      expect(await directory.participation(order, "u1")).toMatchObject({
+        expiresAtMs: Number.MAX_SAFE_INTEGER,
+      });
     });
 
     it("lists everything that a user takes part in, in that app only", async () => {

@@ -35,7 +35,8 @@ describe("the Kafka event sink", { timeout: 60_000 }, () => {
     await admin.connect();
     closing.push(() => admin.disconnect());
     await admin.createTopics({ waitForLeaders: true, topics: topics.map((topic) => ({ topic })) });
-    closing.push(() => admin.deleteTopics({ topics: [...topics] }));
+    // Best effort: the names are unique, and a busy broker may answer after kafkajs has given up.
+    closing.push(() => admin.deleteTopics({ topics: [...topics] }).catch(() => undefined));
 
     const sink = sinkOn();
     await sink.start();

@@ -9,11 +9,12 @@ import type { LinkStream } from "#proto/link/link-stream.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 
+/** PEM texts. */
 export interface LinkTls {
-  readonly key: Buffer;
-  readonly cert: Buffer;
+  readonly key: string;
+  readonly cert: string;
   /** Edges must show a certificate of this authority. */
-  readonly clientCa?: Buffer;
+  readonly clientCa?: string;
 }
 
 export interface LinkServerOptions {
@@ -49,8 +50,8 @@ export class LinkServer {
       tls === undefined
         ? ServerCredentials.createInsecure()
         : ServerCredentials.createSsl(
-            tls.clientCa ?? null,
-            [{ private_key: tls.key, cert_chain: tls.cert }],
+            tls.clientCa === undefined ? null : Buffer.from(tls.clientCa),
+            [{ private_key: Buffer.from(tls.key), cert_chain: Buffer.from(tls.cert) }],
             tls.clientCa !== undefined,
           );
     const address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;

@@ -34,8 +34,11 @@ export class CircuitBreaker {
     this.#failures = 0;
   }
 
-  failed(nowMs: number): void {
+  /** Answers whether this failure is the one that opened it. */
+  failed(nowMs: number): boolean {
     this.#failures += 1;
-    if (this.#failures === this.#options.failureThreshold) this.#openUntilMs = nowMs + this.#options.openMs;
+    if (this.#failures !== this.#options.failureThreshold) return false;
+    this.#openUntilMs = nowMs + this.#options.openMs;
+    return true;
   }
 }

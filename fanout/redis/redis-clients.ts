@@ -37,8 +37,16 @@ export type RedisClient = Redis | Cluster;
 /** ioredis has these at run time and leaves them out of its types: scripts whose replies stay bytes. */
 declare module "ioredis" {
   interface RedisCommander<Context> {
-    evalBuffer(source: string, keyCount: number, ...keysAndArguments: RedisArgument[]): Result<unknown, Context>;
-    evalshaBuffer(sha1: string, keyCount: number, ...keysAndArguments: RedisArgument[]): Result<unknown, Context>;
+    evalBuffer(
+      source: string,
+      keyCount: number,
+      ...keysAndArguments: RedisArgument[]
+    ): Result<unknown, Context>;
+    evalshaBuffer(
+      sha1: string,
+      keyCount: number,
+      ...keysAndArguments: RedisArgument[]
+    ): Result<unknown, Context>;
   }
 }
 export type RedisArgument = string | number | Buffer;

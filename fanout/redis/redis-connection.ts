@@ -3,7 +3,7 @@
  * failures: every call either answers or fails with GatewayError `unavailable` within the command time-out,
  * at once while Redis is known to be away. What Redis said is the error's cause and reaches no caller.
  */
-import { Cluster, Redis, ReplyError } from "ioredis";
+import { Redis, ReplyError } from "ioredis";
 import { GatewayError } from "#proto/errors.js";
 import { CircuitBreaker } from "./circuit-breaker.js";
 import type { Partition } from "./partitions.js";
@@ -48,7 +48,7 @@ export class RedisConnection {
   readonly #onFault: FaultListener;
   readonly #listeners = new Set<(status: RedisStatus) => void>();
   #reconnectAttempts = 0;
-  #wasUp = false;
+  #isOpen = false;
   #isClosed = false;
 
   /**
@@ -84,9 +84,9 @@ export class RedisConnection {
       // Without a listener an 'error' event would end the process.
       client.on("error", (error: unknown) => this.#onFault("redis connection", error));
       client.on("close", () => this.#announce());
-      client.on("ready", () => this.#announce());
     }
-    this.#client.on("ready", () => this.#afterReconnect());
+    this.#client.on("ready", () => this.#onReady());
+    this.#subscriberClient.on("ready", () => this.#announce());
   }
 
   status(): RedisStatus {
@@ -166,37 +166,34 @@ export class RedisConnection {
       this.#client.off("error", remember);
       this.#subscriberClient.off("error", remember);
     }
+    this.#isOpen = true;
     this.#announce();
   }
 
-  /** A Redis that comes back may have lost its data, or be another one. */
-  #afterReconnect(): void {
-    if (!this.#wasUp) return;
+  #onReady(): void {
+    // The handshake was answered: there is nothing to wait for any more.
+    this.#breaker.succeeded();
+    this.#announce();
+    if (!this.#isOpen) return;
+    // A Redis that comes back may have lost its data, or be another one.
     checkSchema(this.#client).catch((error: unknown) => this.#onFault("redis schema after reconnect", error));
   }
 
   #failed(error: unknown): void {
     // An answer, even a refusal, proves that Redis is there.
     if (isReplyError(error)) return;
-    const wasOpen = this.#breaker.isOpen;
-    this.#breaker.failed(Date.now());
-    if (wasOpen || !this.#breaker.isOpen) return;
+    if (!this.#breaker.failed(Date.now())) return;
     this.#onFault("redis does not answer", error);
     this.#announce();
     // A peer that vanished without a word would hold the connection for many minutes.
-    if (this.#client instanceof Redis && this.#client.status === "ready") this.#client.disconnect(true);
-    if (this.#client instanceof Cluster) {
-      for (const node of this.#client.nodes("all")) node.disconnect(true);
-    }
+    const nodes = this.#client instanceof Redis ? [this.#client] : this.#client.nodes("all");
+    for (const node of nodes) if (node.status === "ready") node.disconnect(true);
   }
 
   #announce(): void {
     if (this.#isClosed) return;
     const status = this.status();
-    if (status.isUp) {
-      this.#wasUp = true;
-      this.#reconnectAttempts = 0;
-    }
+    if (status.isUp) this.#reconnectAttempts = 0;
     for (const listener of this.#listeners) listener(status);
   }
 }

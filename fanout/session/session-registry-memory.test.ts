@@ -12,7 +12,12 @@ describeSessionRegistry("the session registry in memory", async () => ({
 it("sweeps records a while after their edge is gone", async () => {
   let nowMs = 1_000_000;
   const registry = new MemorySessionRegistry({ clock: { nowUs: () => nowMs * 1000 } });
-  const record = SessionRecord.fromPartial({ app: "app", userId: "u1", connectionId: "c1", edgeIncarnation: "e1" });
+  const record = SessionRecord.fromPartial({
+    app: "app",
+    userId: "u1",
+    connectionId: "c1",
+    edgeIncarnation: "e1",
+  });
   await registry.renewEdge("e1", 1_000);
   await registry.put(record);
   nowMs += 1_000;

@@ -21,7 +21,12 @@ describe("the session registry in Redis, by itself", () => {
     connection = await RedisConnection.connect({ url: inject("redisUrl") });
     registry = new RedisSessionRegistry({ connection });
     const app = `app-${randomUUID()}`;
-    record = SessionRecord.fromPartial({ app, userId: "u1", connectionId: "c1", edgeIncarnation: randomUUID() });
+    record = SessionRecord.fromPartial({
+      app,
+      userId: "u1",
+      connectionId: "c1",
+      edgeIncarnation: randomUUID(),
+    });
     await registry.put(record);
   });
   afterEach(() => connection.close());

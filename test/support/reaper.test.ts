@@ -10,7 +10,8 @@ import { waitFor } from "./wait-for.js";
 const OWNER = `
   import { GuardedProcess } from "#test/support/guarded-process.js";
   import { temporaryFolder } from "#test/support/reaper.js";
-  const child = new GuardedProcess({ name: "sleep", command: "sleep", args: ["600"], env: { PATH: process.env.PATH } });
+  const idle = ["-e", "setInterval(() => undefined, 1000)"];
+  const child = new GuardedProcess({ name: "idle", command: process.execPath, args: idle, env: {} });
   console.log(JSON.stringify({ pid: child.pid, folder: temporaryFolder("reaper-test") }));
 `;
 

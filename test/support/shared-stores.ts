@@ -3,6 +3,7 @@
  * a file of the run needs them. Tried in this order: the environment, what is on the machine, Docker
  * Compose, the package manager and Maven.
  */
+import { connect } from "node:net";
 import { dockerAnswers, startDockerStores } from "./docker-stores.js";
 import { startKafka } from "./kafka.js";
 import { findKafkaClassPath } from "./kafka-jars.js";
@@ -29,7 +30,9 @@ export async function startSharedStores(parts: readonly Part[], progress: Progre
   const addresses = new Map<Part, string>();
   for (const part of parts) {
     const given = process.env[FROM_ENVIRONMENT[part]];
-    if (given) addresses.set(part, given);
+    if (!given) continue;
+    await assertReachable(part, given);
+    addresses.set(part, given);
   }
   const notHere = parts.filter((part) => !addresses.has(part) && !isOnMachine(part));
   if (notHere.length > 0 && dockerAnswers()) {
@@ -55,6 +58,24 @@ export async function startSharedStores(parts: readonly Part[], progress: Progre
       for (const cleanup of cleanups.reverse()) await cleanup();
     },
   };
+}
+
+/** What the environment names must be there: falling back in silence would test something else. */
+async function assertReachable(part: Part, given: string): Promise<void> {
+  const address = given.includes("://") ? given : `kafka://${given.split(",")[0] ?? ""}`;
+  const { hostname, port } = new URL(address);
+  const reached = await new Promise<boolean>((resolve) => {
+    const socket = connect({ host: hostname, port: Number(port || "6379"), timeout: 5_000 });
+    const finish = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once("connect", () => finish(true));
+    socket.once("timeout", () => finish(false));
+    socket.once("error", () => finish(false));
+  });
+  if (!reached)
+    throw new Error(`${FROM_ENVIRONMENT[part]} is set, but nothing answers at ${hostname}:${port}`);
 }
 
 function isOnMachine(part: Part): boolean {

@@ -30,7 +30,7 @@ local epoch = meta[1]
 if not epoch then
   -- What is left of an older epoch must not be mixed with the new one.
   redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4])
-  epoch = string.format('%x', tonumber(time[1])) .. ARGV[6]
+  epoch = string.format('%x%05x', tonumber(time[1]), tonumber(time[2])) .. ARGV[6]
 end
 local next_offset = (tonumber(meta[2]) or 0) + 1
 local offset = string.format('%.0f', next_offset)

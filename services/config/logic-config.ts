@@ -1,0 +1,50 @@
+/** Resolves the part that holds the logic: its API, how long it keeps things, where its stores are. */
+import type { ApiConfig, FanoutRole, LogicConfig, NodeEnvironment } from "./config.js";
+import type { EnvironmentReader } from "./environment-reader.js";
+import { readKafka } from "./kafka-config.js";
+import { isLoopback } from "./loopback.js";
+import { readRedis } from "./redis-config.js";
+import { readMutualTls } from "./tls-files.js";
+import { logicVariables } from "./variables/logic.js";
+
+export interface LogicSurroundings {
+  readonly environment: NodeEnvironment;
+  readonly serverId: string;
+  readonly roles: ReadonlySet<FanoutRole>;
+}
+
+export function readLogic(
+  reader: EnvironmentReader,
+  { environment, serverId, roles }: LogicSurroundings,
+): LogicConfig {
+  return {
+    api: readApi(reader, environment),
+    httpPort: reader.get(logicVariables.httpPort),
+    roles,
+    locationSampleEvery: reader.get(logicVariables.locationSampleEvery),
+    locationTtlMs: reader.get(logicVariables.locationTtlMs),
+    sessionTtlMs: reader.get(logicVariables.sessionTtlMs),
+    redis: readRedis(reader),
+    kafka: readKafka(reader, serverId),
+  };
+}
+
+function readApi(reader: EnvironmentReader, environment: NodeEnvironment): ApiConfig {
+  const { apiHost, apiTokens, apiTlsKey, apiTlsCert, apiTlsClientCa } = logicVariables;
+  const host = reader.get(apiHost);
+  const isProtected = reader.isSet(apiTokens) || reader.isSet(apiTlsClientCa);
+  if (!isProtected && !isLoopback(host)) {
+    reader.fault(
+      apiTokens,
+      `must be set (or ${apiTlsClientCa.name}): ${apiHost.name} is ${host}, and beyond loopback callers ` +
+        "must prove who they are",
+    );
+  }
+  return {
+    host,
+    port: reader.get(logicVariables.apiPort),
+    serviceTokens: reader.get(apiTokens) ?? [],
+    tls: readMutualTls(reader, { key: apiTlsKey, cert: apiTlsCert, clientCa: apiTlsClientCa }),
+    reflection: reader.get(logicVariables.apiReflection) ?? environment === "development",
+  };
+}

@@ -1,0 +1,78 @@
+/** The variables of the part that holds the logic: the API, its HTTP, and how long things are kept. */
+import { duration, integer, listOf, oneOf, pemFile, port, text, trueOrFalse } from "../value-kind.js";
+import { FANOUTS, optional, withDefault } from "../variable.js";
+
+const serviceToken = text("printable", /^[\x21-\x2b\x2d-\x7e]{8,512}$/);
+
+export const logicVariables = {
+  apiHost: withDefault("API_HOST", text("an address or a host name", /^[\w.:-]{1,253}$/), {
+    default: "127.0.0.1",
+    usedBy: FANOUTS,
+    about: "The address to listen on for backend services; beyond loopback API_TOKENS or mTLS is needed.",
+  }),
+  apiPort: withDefault("API_PORT", port, {
+    default: "50051",
+    usedBy: FANOUTS,
+    about: "Where backend services call `realtime.api.v1` (gRPC).",
+  }),
+  apiTokens: optional(
+    "API_TOKENS",
+    listOf(serviceToken, "a list of tokens of 8 to 512 printable characters without spaces"),
+    {
+      unset: "open to loopback only",
+      usedBy: FANOUTS,
+      secret: true,
+      about:
+        "What backend services show (`authorization: Bearer …`); any of them counts, so they can be rotated.",
+    },
+  ),
+  apiTlsKey: optional("API_TLS_KEY_FILE", pemFile, {
+    unset: "the API is not encrypted",
+    usedBy: FANOUTS,
+    about: "The private key for `API_PORT`, in PEM.",
+  }),
+  apiTlsCert: optional("API_TLS_CERT_FILE", pemFile, {
+    unset: "the API is not encrypted",
+    usedBy: FANOUTS,
+    about: "The certificate for `API_PORT`, in PEM.",
+  }),
+  apiTlsClientCa: optional("API_TLS_CLIENT_CA_FILE", pemFile, {
+    unset: "callers show no certificate",
+    usedBy: FANOUTS,
+    about: "With it only callers with a certificate of this authority get a connection (mTLS).",
+  }),
+  apiReflection: optional("API_REFLECTION", trueOrFalse, {
+    unset: "on in development only",
+    usedBy: FANOUTS,
+    about: "Whether gRPC reflection tells callers what the API has.",
+  }),
+  httpPort: withDefault("HTTP_PORT", port, {
+    default: "8082",
+    usedBy: FANOUTS,
+    about: "The fanout's `/health` and `/ready`.",
+  }),
+  roles: withDefault(
+    "FANOUT_ROLES",
+    listOf(oneOf("serve", "consume", "relay"), "a list out of serve, consume, relay"),
+    {
+      default: "serve,consume,relay",
+      usedBy: ["fanout"],
+      about: "What this fanout does: serve edges and the API, consume from Kafka, relay to Kafka.",
+    },
+  ),
+  locationSampleEvery: withDefault("LOCATION_SAMPLE_EVERY", integer({ min: 1, max: 1_000_000 }), {
+    default: "10",
+    usedBy: FANOUTS,
+    about: "Of how many locations of a worker one goes to Kafka.",
+  }),
+  locationTtlMs: withDefault("LOCATION_TTL", duration({ min: "1s", max: "30d" }), {
+    default: "1h",
+    usedBy: FANOUTS,
+    about: "How long a worker's last known location is kept.",
+  }),
+  sessionTtlMs: withDefault("SESSION_TTL", duration({ min: "1s", max: "30d" }), {
+    default: "24h",
+    usedBy: FANOUTS,
+    about: "How long sessions and participations are kept.",
+  }),
+};

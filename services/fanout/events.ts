@@ -1,0 +1,65 @@
+/**
+ * Chooses where events of other services come from and go to: Kafka, or a bus within the process where
+ * none is configured.
+ */
+import type { Dependency } from "#proto/gen/realtime/link/v1/link.js";
+import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
+import type { EventSink } from "#fanout/event/event-sink.js";
+import { KafkaEventSink } from "#fanout/event/event-sink-kafka.js";
+import type { EventSource } from "#fanout/event/event-source.js";
+import { KafkaEventSource } from "#fanout/event/event-source-kafka.js";
+import type { Logger } from "#fanout/fanout-logger.js";
+import type { LogicConfig } from "#services/config/config.js";
+
+export interface OpenEvents {
+  readonly sink: EventSink;
+  /** Absent where this process does not consume. */
+  readonly source: EventSource | undefined;
+  dependency(): Dependency;
+  /** Records that are not consumed yet, by topic. */
+  lag(): Readonly<Record<string, number>>;
+  deadLetters(): number;
+  sinkCounters(): { readonly sent: number; readonly failed: number; readonly buffered: number };
+}
+
+const NOTHING_SENT = { sent: 0, failed: 0, buffered: 0 };
+
+export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
+  const { kafka } = config;
+  if (kafka === undefined) {
+    const bus = new MemoryEventBus({ topics: [] });
+    return {
+      sink: bus,
+      source: undefined,
+      dependency: () => ({ name: "kafka", up: true, reconnectAttempts: 0, implementation: "memory" }),
+      lag: () => ({}),
+      deadLetters: () => 0,
+      sinkCounters: () => NOTHING_SENT,
+    };
+  }
+  const sink = new KafkaEventSink({ connection: kafka.connection, logger });
+  const source = config.roles.has("consume")
+    ? new KafkaEventSource({
+        connection: kafka.connection,
+        logger,
+        groupId: kafka.groupId,
+        topics: [kafka.topics.orders, kafka.topics.porters, kafka.topics.notifications],
+      })
+    : undefined;
+  return {
+    sink,
+    source,
+    dependency: () => {
+      const status = source?.status() ?? { isConnected: true, reconnectAttempts: 0 };
+      return {
+        name: "kafka",
+        up: status.isConnected,
+        reconnectAttempts: status.reconnectAttempts,
+        implementation: "kafka",
+      };
+    },
+    lag: () => source?.lag() ?? {},
+    deadLetters: () => source?.deadLetters ?? 0,
+    sinkCounters: () => sink.counters,
+  };
+}

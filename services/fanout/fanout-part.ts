@@ -1,0 +1,144 @@
+/**
+ * A fanout as a part of a process: made from configuration, with its stores, its API, its HTTP port and
+ * its metrics, and the stages in which it ends. The process around it is `main.ts`, or the gateway's.
+ */
+import { ApiServer } from "#fanout/api/api-server.js";
+import { Fanout } from "#fanout/fanout.js";
+import type { LogicConfig, ProcessConfig } from "#services/config/config.js";
+import { healthRoutes } from "#services/http/health-routes.js";
+import { startHttpServer, type RunningHttpServer } from "#services/http/http-server.js";
+import type { ShutdownStage } from "#services/lifecycle/shutdown.js";
+import type { Logger } from "#services/logging/logger.js";
+import { publishFanoutMetrics } from "#services/metrics/fanout-metrics.js";
+import type { Metrics } from "#services/metrics/metrics.js";
+import { VERSION } from "#services/version.js";
+import { openEvents, type OpenEvents } from "./events.js";
+import { openStores, type OpenStores } from "./stores.js";
+import { testHandlers } from "./test-handlers.js";
+
+export interface FanoutPartOptions {
+  readonly service: string;
+  readonly process: ProcessConfig;
+  readonly logic: LogicConfig;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** A fanout ends within 10 s of its SIGTERM. */
+const DRAIN_MS = 6000;
+const DEFAULT_TOPIC = "porter-events";
+
+export class FanoutPart {
+  readonly fanout: Fanout;
+  readonly api: ApiServer;
+  readonly #options: FanoutPartOptions;
+  readonly #stores: OpenStores;
+  readonly #events: OpenEvents;
+  #http: RunningHttpServer | undefined;
+  #isDraining = false;
+
+  /** @throws Error that names the variable where a configured store cannot be used. */
+  static async make(options: FanoutPartOptions): Promise<FanoutPart> {
+    return new FanoutPart(options, await openStores(options.logic, options.logger));
+  }
+
+  private constructor(options: FanoutPartOptions, stores: OpenStores) {
+    const { logic, logger, metrics } = options;
+    this.#options = options;
+    this.#stores = stores;
+    this.#events = openEvents(logic, logger);
+    this.fanout = new Fanout({
+      fanoutId: options.process.serverId,
+      version: VERSION,
+      stores: stores.stores,
+      eventSink: this.#events.sink,
+      ...(this.#events.source && { eventSource: this.#events.source }),
+      locationSampleEvery: logic.locationSampleEvery,
+      locationTopic: logic.kafka?.topics.porters ?? DEFAULT_TOPIC,
+      dependencies: () => [stores.dependency(), this.#events.dependency()],
+      ...(options.process.testHooks && { testHandlers: testHandlers() }),
+      logger,
+    });
+    stores.onChange(() => this.fanout.dependenciesChanged());
+    const { api } = logic;
+    this.api = new ApiServer({
+      host: api.host,
+      port: api.port,
+      ...(api.tls && { tls: api.tls }),
+      serviceTokens: api.serviceTokens,
+      reflection: api.reflection,
+      logger,
+      deps: {
+        ...stores.stores,
+        sessions: stores.stores.registry,
+        publisher: this.fanout.publisher,
+        participations: this.fanout.participations,
+      },
+    });
+    publishFanoutMetrics(metrics, { fanout: this.fanout, api: this.api, events: this.#events, stores });
+  }
+
+  /** Resolves when events are consumed and the API and HTTP ports answer. */
+  async start(): Promise<{ apiPort: number; httpPort: number }> {
+    const { process, logic, logger, service } = this.#options;
+    await this.fanout.start();
+    const { port } = await this.api.start();
+    logger.info({ port }, this.api.describeAccess());
+    this.#http = await startHttpServer({
+      host: process.host,
+      port: logic.httpPort,
+      logger,
+      routes: healthRoutes({
+        service,
+        version: VERSION,
+        health: () => this.#health(),
+        ready: () => ({ reasons: this.#unready() }),
+      }),
+    });
+    return { apiPort: port, httpPort: this.#http.port };
+  }
+
+  get stages(): readonly ShutdownStage[] {
+    return [
+      {
+        name: "take sessions elsewhere",
+        timeoutMs: DRAIN_MS + 500,
+        run: async () => {
+          this.#isDraining = true;
+          this.api.setServing(false);
+          await this.fanout.drain(DRAIN_MS);
+        },
+      },
+      {
+        name: "finish calls and events",
+        timeoutMs: 2000,
+        run: async () => {
+          await Promise.all([this.api.stop(1000), this.fanout.stop(), this.#http?.close(500)]);
+        },
+      },
+      { name: "close the stores", timeoutMs: 500, run: () => this.#stores.close() },
+    ];
+  }
+
+  #unready(): string[] {
+    const reasons: string[] = [];
+    if (this.#isDraining) reasons.push("draining");
+    if (!this.#stores.dependency().up) reasons.push("redis is away");
+    if (!this.#events.dependency().up) reasons.push("kafka is away");
+    return reasons;
+  }
+
+  #health() {
+    const report = ({ up, reconnectAttempts, implementation }: ReturnType<OpenStores["dependency"]>) => ({
+      isConnected: up,
+      reconnectAttempts,
+      implementation,
+    });
+    return {
+      connections: this.fanout.sessions,
+      onlineUsers: this.fanout.onlineUsers,
+      redis: report(this.#stores.dependency()),
+      eventBus: report(this.#events.dependency()),
+    };
+  }
+}

@@ -1,0 +1,62 @@
+/**
+ * What all processes have in common: `--help`, configuration that stops the start where it is wrong, a
+ * log, metrics, and an end in order. A start that fails says why in one line and exits with 1.
+ */
+import type { ProcessConfig } from "#services/config/config.js";
+import { ConfigurationError, type Environment } from "#services/config/environment-reader.js";
+import { readEnvironment } from "#services/config/environment.js";
+import { asksForHelp, helpText, type HelpOptions } from "#services/config/help.js";
+import { createLogger, type Logger } from "#services/logging/logger.js";
+import { Metrics } from "#services/metrics/metrics.js";
+import { VERSION } from "#services/version.js";
+import { Shutdown, type ShutdownStage } from "./shutdown.js";
+
+export interface ProcessOptions<Config extends ProcessConfig> {
+  /** As logs and `/health` name it. */
+  readonly service: string;
+  readonly help: HelpOptions;
+  readonly load: (environment: Environment) => Config;
+  /** Starts everything; what it returns is run at the end. */
+  readonly run: (given: {
+    readonly config: Config;
+    readonly logger: Logger;
+    readonly metrics: Metrics;
+  }) => Promise<{ readonly stages: readonly ShutdownStage[]; readonly deadlineMs: number }>;
+}
+
+export async function runProcess<Config extends ProcessConfig>(
+  options: ProcessOptions<Config>,
+): Promise<void> {
+  if (asksForHelp(process.argv.slice(2))) {
+    process.stdout.write(helpText(options.help));
+    return;
+  }
+  const config = loadOrExit(options);
+  const logger = createLogger({
+    service: options.service,
+    version: VERSION,
+    serverId: config.serverId,
+    level: config.logLevel,
+  });
+  for (const warning of config.warnings) logger.warn({}, warning);
+  try {
+    const { stages, deadlineMs } = await options.run({ config, logger, metrics: new Metrics() });
+    new Shutdown({ process, logger, stages, deadlineMs }).install();
+  } catch (error) {
+    logger.fatal(
+      { err: error },
+      `the start failed: ${error instanceof Error ? error.message : String(error)}`,
+    );
+    process.exit(1);
+  }
+}
+
+function loadOrExit<Config extends ProcessConfig>(options: ProcessOptions<Config>): Config {
+  try {
+    return options.load(readEnvironment());
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}

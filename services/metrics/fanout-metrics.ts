@@ -1,0 +1,125 @@
+/** The fanout's metrics: what its counters say, under the names that dashboards use. */
+import type { ApiServer } from "#fanout/api/api-server.js";
+import type { Fanout } from "#fanout/fanout.js";
+import type { OpenEvents } from "#services/fanout/events.js";
+import type { OpenStores } from "#services/fanout/stores.js";
+import { byLabel, type Metrics } from "./metrics.js";
+
+export function publishFanoutMetrics(
+  metrics: Metrics,
+  parts: {
+    readonly fanout: Fanout;
+    readonly api: ApiServer;
+    readonly events: OpenEvents;
+    readonly stores: OpenStores;
+  },
+): void {
+  const { fanout, api, events, stores } = parts;
+  const { counters } = fanout;
+  const counter = (name: string, help: string, read: () => number): void =>
+    metrics.publishCounter({ name: `realtime_${name}`, help, read });
+  const gauge = (name: string, help: string, read: () => number): void =>
+    metrics.publishGauge({ name: `realtime_${name}`, help, read });
+  const labelled = (
+    name: string,
+    help: string,
+    label: string,
+    read: () => Iterable<readonly [string, number]>,
+  ): void =>
+    metrics.publishLabelledCounter({
+      name: `realtime_${name}`,
+      help,
+      labelNames: [label],
+      read: () => byLabel(read()),
+    });
+
+  metrics.publishLabelledCounter({
+    name: "realtime_messages_received_total",
+    help: "Frames of clients, by what they ask for",
+    labelNames: ["namespace", "event"],
+    read: () => namespaceAndEvent(counters.framesReceived),
+  });
+  metrics.publishLabelledCounter({
+    name: "realtime_messages_sent_total",
+    help: "Events handed to edges, once for each edge and channel",
+    labelNames: ["namespace", "event"],
+    read: () => byLabel(counters.eventsSent, ["native"]),
+  });
+  counter("location_updates_total", "Locations accepted", () => counters.locationUpdates);
+  counter("locations_sampled_total", "Locations handed to Kafka", () => counters.locationsSampled);
+  counter("location_sample_failures_total", "Samples that Kafka did not take", () => counters.sampleFailures);
+  labelled("request_errors_total", "Frames answered with an error", "code", () => counters.requestErrors);
+  counter("sessions_opened_total", "New sessions", () => counters.sessionsOpened);
+  counter(
+    "sessions_restored_total",
+    "Sessions taken over from another home",
+    () => counters.sessionsRestored,
+  );
+  counter("sessions_released_total", "Sessions given to another home", () => counters.sessionsReleased);
+  counter(
+    "gaps_filled_total",
+    "Events read from history because pub/sub lost them",
+    () => counters.gapsFilled,
+  );
+  counter(
+    "history_holes_total",
+    "Times when clients were told that events are lost",
+    () => counters.historyHoles,
+  );
+  counter(
+    "stale_latest_total",
+    "Latest values that were older than what was known",
+    () => counters.staleLatest,
+  );
+  counter(
+    "store_failures_total",
+    "Operations that failed because the store was away",
+    () => counters.storeFailures,
+  );
+  counter("links_accepted_total", "Links of edges accepted", () => counters.linksAccepted);
+  counter("links_refused_total", "Links refused", () => counters.linksRefused);
+  gauge("sessions", "Sessions that live here", () => fanout.sessions);
+  gauge("online_users", "Users that live here", () => fanout.onlineUsers);
+  gauge("followed_channels", "Channels followed here", () => fanout.followedChannels);
+  gauge("links", "Links to edges", () => fanout.links);
+  gauge("link_queued_bytes", "Bytes queued for edges", () => fanout.linkQueuedBytes);
+  gauge("locations_waiting", "Last known locations not yet written", () => fanout.waitingLocations);
+
+  const { counters: consumed } = fanout.consumer;
+  labelled("consumed_events_total", "Events of other services, by what became of them", "outcome", () =>
+    Object.entries(consumed),
+  );
+  metrics.publishLabelledGauge({
+    name: "realtime_consumer_lag",
+    help: "Records that are not consumed yet",
+    labelNames: ["topic"],
+    read: () => byLabel(Object.entries(events.lag())),
+  });
+  counter("dead_letters_total", "Unreadable records put aside", () => events.deadLetters());
+  counter("kafka_records_sent_total", "Records that Kafka took", () => events.sinkCounters().sent);
+  counter(
+    "kafka_records_failed_total",
+    "Records that Kafka did not take",
+    () => events.sinkCounters().failed,
+  );
+  gauge("kafka_records_buffered", "Records on their way to Kafka", () => events.sinkCounters().buffered);
+
+  labelled("redis_hits_total", "Operations on Redis", "operation", () => stores.operations());
+
+  metrics.publishLabelledCounter({
+    name: "realtime_api_calls_total",
+    help: "Calls of backend services",
+    labelNames: ["method", "code"],
+    read: function* () {
+      for (const { method, code, count } of api.counters.callCounts()) yield [[method, code], count] as const;
+    },
+  });
+}
+
+/** The fanout counts under "namespace event". */
+function* namespaceAndEvent(counts: ReadonlyMap<string, number>) {
+  for (const [name, count] of counts) {
+    const [namespace = "", event = ""] = name.split(" ");
+    yield [[namespace, event], count] as const;
+  }
+}
