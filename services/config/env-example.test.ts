@@ -11,7 +11,7 @@ const file = readFileSync(fileURLToPath(new URL("../../.env.example", import.met
 const SECRET = "a-secret-for-tests-of-32-bytes-or-more";
 
 describe(".env.example", () => {
-  test("is what the schema says (else: npx tsx -C development services/config/env-example.ts > .env.example)", () => {
+  test("is what the schema says (else: npm run env-example)", () => {
     expect(file).toBe(envExample());
   });
 

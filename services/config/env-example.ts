@@ -1,6 +1,6 @@
 /**
  * Writes the text of `.env.example` out of the schema; a test holds the file against it. Run as a program
- * it prints the text: `tsx services/config/env-example.ts > .env.example`.
+ * it prints the text: `npm run env-example` writes the file with it.
  */
 import { pathToFileURL } from "node:url";
 import { SECTIONS } from "./schema.js";

@@ -23,9 +23,10 @@ export function readProcess(reader: EnvironmentReader, port: number): ProcessSet
   };
 }
 
-function madeServerId(process: string, port: number): string {
+function madeServerId(processName: string, port: number): string {
   const host = hostname()
     .replaceAll(/[^\w.-]/g, "-")
     .slice(0, 48);
-  return `${process}-${host}-${port}`;
+  // Port 0 is any free one, which is known too late for a name.
+  return `${processName}-${host}-${port === 0 ? process.pid : port}`;
 }

@@ -11,17 +11,18 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { WebSocketServer, type WebSocket } from "ws";
 import { decodeClientFrame, encodeServerFrame } from "#proto/frame-codec.js";
 import {
-  GrantRequest,
   GrantResponse,
   ParticipationResult,
   ParticipationServiceService,
-  PublishRequest,
   PublishResponse,
   PublishServiceService,
   Relation,
+  type GrantRequest,
+  type PublishRequest,
 } from "#proto/gen/realtime/api/v1/api.js";
+import { Event, Location } from "#proto/gen/realtime/client/v1/event.js";
 import { ErrorCode } from "#proto/gen/realtime/client/v1/errors.js";
-import { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
+import { Subscribed, Welcome, type ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 import { closeHttpServer, createHttpServer, listen } from "#services/http/http-server.js";
 
@@ -73,35 +74,32 @@ function publish(
 ): void {
   published.push(call.request);
   const event = call.request.items[0]?.event;
-  for (const socket of sockets.clients)
-    send(socket, { replyTo: 0, body: event && { $case: "event", value: event } });
+  for (const socket of sockets.clients) send(socket, 0, event && { $case: "event", value: event });
   answer(null, PublishResponse.fromPartial({ results: [{}] }));
 }
 
 function serveSocket(socket: WebSocket, { headers }: IncomingMessage): void {
   const role = headers.authorization?.replace("Bearer token-of-", "") ?? "nobody";
-  send(socket, {
-    body: { $case: "welcome", value: { userId: `demo-${role}`, role, serverId: "stand-in" } },
-  });
+  const userId = `demo-${role}`;
+  send(socket, 0, { $case: "welcome", value: Welcome.fromPartial({ userId, role, serverId: "stand-in" }) });
   socket.on("message", (data: Buffer) => {
     const { id, body } = decodeClientFrame(Framing.FRAMING_JSON, data);
     if (body?.$case === "subscribe") {
-      send(socket, { replyTo: id, body: { $case: "subscribed", value: { channel: body.value.channel } } });
+      const { channel } = body.value;
+      send(socket, id, { $case: "subscribed", value: Subscribed.fromPartial({ channel }) });
     }
     if (body?.$case !== "locationUpdate") return;
     const { latitude, longitude } = body.value;
-    const location = { workerId: `demo-${role}`, latitude, longitude };
+    const location = Location.fromPartial({ workerId: userId, latitude, longitude });
+    const event = { ...Event.fromPartial({}), body: { $case: "location", value: location } } as const;
     for (const other of sockets.clients) {
-      if (other === socket) continue;
-      send(other, { body: { $case: "event", value: { body: { $case: "location", value: location } } } });
+      if (other !== socket) send(other, 0, { $case: "event", value: event });
     }
   });
 }
 
-function send(socket: WebSocket, frame: Parameters<typeof ServerFrame.fromPartial>[0]): void {
-  socket.send(
-    Buffer.from(encodeServerFrame(Framing.FRAMING_JSON, ServerFrame.fromPartial(frame))).toString(),
-  );
+function send(socket: WebSocket, replyTo: number, body: ServerFrame["body"]): void {
+  socket.send(Buffer.from(encodeServerFrame(Framing.FRAMING_JSON, { replyTo, body })).toString());
 }
 
 async function run(...args: string[]): Promise<{ code: number | null; output: string; errors: string }> {

@@ -44,22 +44,3 @@ export class IntegerHistogram {
     this.#count += 1;
   }
 }
-
-/** From 100 µs to 10 s, in microseconds: for deliveries and calls. */
-export const LATENCY_BOUNDS_US: readonly number[] = [
-  100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-  5_000_000, 10_000_000,
-];
-
-/** From 1 s to 24 h, in seconds: for the lives of connections. */
-export const LIFETIME_BOUNDS_S: readonly number[] = [
-  1,
-  10,
-  60,
-  300,
-  900,
-  3_600,
-  4 * 3_600,
-  12 * 3_600,
-  24 * 3_600,
-];

@@ -31,8 +31,8 @@ export interface ServiceOptions {
   readonly timeoutMs?: number;
 }
 
-/** A line of the process's log; a line that is not JSON has only `msg`. */
-export type LogRecord = Readonly<Record<string, unknown>> & { readonly msg?: unknown };
+/** A line of the process's log; a line that is not JSON has only `message`. */
+export type LogRecord = Readonly<Record<string, unknown>> & { readonly message?: unknown };
 
 export interface RunningService {
   readonly name: ServiceName;
@@ -139,5 +139,5 @@ function parseLogLine(line: string): LogRecord {
   } catch {
     // Not JSON: a crash of the runtime, or what a newcomer is told.
   }
-  return { msg: line };
+  return { message: line };
 }
