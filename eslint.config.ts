@@ -1,7 +1,8 @@
 /** Lint rules: the strict, typed set of typescript-eslint, with the few exceptions that this code wants. */
+import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
-export default tseslint.config(
+export default defineConfig(
   { ignores: ["dist/**", "proto/gen/**", "node_modules/**", "**/*.mjs", "examples/**/*.js"] },
   ...tseslint.configs.strictTypeChecked,
   {

@@ -24,8 +24,8 @@ export class EdgeCounters {
   poisonFrames = 0;
   /** How often the edge suspected itself because most fanouts looked dead. */
   selfSuspicions = 0;
-  /** Of connections that ended, in seconds. */
-  connectionSeconds = 0;
+  /** How long connections that ended had been open, in milliseconds. */
+  connectionDurationMs: { observe(valueMs: number): void } | undefined;
   /** From a fanout's taking an event to its write here, in microseconds. */
   deliveryLatencyUs: { observe(valueUs: number): void } | undefined;
 }

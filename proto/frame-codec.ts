@@ -30,6 +30,13 @@ function messageOf(name: string): DescMessage {
   return message;
 }
 
+/** The bodies of events by field number: what is counted as what. */
+const EVENT_BODIES: ReadonlyMap<number, string> = new Map(
+  messageOf("realtime.client.v1.Event")
+    .fields.filter(({ oneof }) => oneof?.name === "body")
+    .map(({ number, jsonName }) => [number, jsonName]),
+);
+
 const clientFrameSchema = messageOf("realtime.client.v1.ClientFrame");
 const serverFrameSchema = messageOf("realtime.client.v1.ServerFrame");
 
@@ -110,8 +117,23 @@ function withoutBody(frameId: number, hasUnknownBody: boolean): UnusableFrame {
     : new UnusableFrame("invalid_argument", "the frame has no body", frameId);
 }
 
-/** Whether any top-level field of a protobuf message has at least this number. The message was decoded before. */
+/** Whether any top-level field of a protobuf message has at least this number. */
 function hasFieldFrom(message: Uint8Array, number: number): boolean {
+  for (const field of fieldNumbers(message)) if (field >= number) return true;
+  return false;
+}
+
+/** What an encoded `Event` is about, as JSON framing names its body; "unknown" for bodies of a later release. */
+export function eventBodyName(event: Uint8Array): string {
+  for (const field of fieldNumbers(event)) {
+    const name = EVENT_BODIES.get(field);
+    if (name !== undefined) return name;
+  }
+  return "unknown";
+}
+
+/** The numbers of a protobuf message's top-level fields, in their order, without decoding them. */
+function* fieldNumbers(message: Uint8Array): Generator<number> {
   let index = 0;
   const varint = (): number => {
     let value = 0;
@@ -125,15 +147,14 @@ function hasFieldFrom(message: Uint8Array, number: number): boolean {
   };
   while (index < message.length) {
     const tag = varint();
-    if (Math.floor(tag / 8) >= number) return true;
+    yield Math.floor(tag / 8);
     const wireType = tag % 8;
     if (wireType === 0) varint();
     else if (wireType === 1) index += 8;
     else if (wireType === 2) index += varint();
     else if (wireType === 5) index += 4;
-    else return false;
+    else return;
   }
-  return false;
 }
 
 /** A frame to a client, in its framing. */

@@ -27,6 +27,7 @@ describe("rendezvous", () => {
   });
 
   it("finds nobody among nobody", () => {
-    expect(rendezvous("u", [])).toBeUndefined();
+    const nobody: { name: string }[] = [];
+    expect(rendezvous("u", nobody)).toBeUndefined();
   });
 });

@@ -200,7 +200,7 @@ export class SocketServer {
         ...listener,
         closed: (closed, session, reason) => {
           this.connections.delete(closed);
-          counters.connectionSeconds += (nowMs() - closed.openedAtMs) / 1000;
+          counters.connectionDurationMs?.observe(nowMs() - closed.openedAtMs);
           countOne(counters.connectionsClosed, reason);
           listener.closed(closed, session, reason);
         },

@@ -2,7 +2,7 @@
  * An event on its way to sockets: encoded at most once for each framing, however many sockets follow.
  * Protobuf messages of one type concatenate, so the position is appended to the stored bytes.
  */
-import { serverFrameToJson } from "#proto/frame-codec.js";
+import { eventBodyName, serverFrameToJson } from "#proto/frame-codec.js";
 import { Event, type Position } from "#proto/gen/realtime/client/v1/event.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 import type { StreamPosition } from "./broker.js";
@@ -13,6 +13,7 @@ const EVENT_TAG = 0x7a;
 export class EventFrames {
   #protobuf: Uint8Array | undefined;
   #json: Uint8Array | undefined;
+  #bodyName: string | undefined;
 
   constructor(
     private readonly payload: Uint8Array,
@@ -27,6 +28,12 @@ export class EventFrames {
   get json(): Uint8Array {
     this.#json ??= serverFrameToJson(this.protobuf);
     return this.#json;
+  }
+
+  /** What the event is about, for metrics. */
+  get bodyName(): string {
+    this.#bodyName ??= eventBodyName(this.payload);
+    return this.#bodyName;
   }
 
   in(framing: Framing): Uint8Array {

@@ -74,7 +74,7 @@ export class LinkGroup implements ChannelAudience {
   deliver(delivery: ChannelDelivery): void {
     const { link, number, counters, channel } = this.#options;
     const { kind } = delivery;
-    countOne(counters.eventsSent, kind.class);
+    countOne(counters.eventsSent, delivery.frames.bodyName);
     if (kind.class === "ephemeral") {
       link.writer.ephemeral(deliverItem(number, this.#encode(delivery, this.#sessionOf(kind.origin))));
       return;
@@ -115,9 +115,15 @@ export class LinkGroup implements ChannelAudience {
   #encodeOnce(delivery: ChannelDelivery): Uint8Array {
     const framings = this.#framings();
     let byFramings = encoded.get(delivery.frames);
-    if (byFramings === undefined) encoded.set(delivery.frames, (byFramings = new Map()));
+    if (byFramings === undefined) {
+      byFramings = new Map<number, Uint8Array>();
+      encoded.set(delivery.frames, byFramings);
+    }
     let bytes = byFramings.get(framings);
-    if (bytes === undefined) byFramings.set(framings, (bytes = this.#encode(delivery, 0)));
+    if (bytes === undefined) {
+      bytes = this.#encode(delivery, 0);
+      byFramings.set(framings, bytes);
+    }
     return bytes;
   }
 

@@ -155,13 +155,19 @@ export class SessionHost {
 
   #add(session: Session): void {
     let sessions = this.#byLink.get(session.link);
-    if (sessions === undefined) this.#byLink.set(session.link, (sessions = new Map()));
+    if (sessions === undefined) {
+      sessions = new Map<number, Session>();
+      this.#byLink.set(session.link, sessions);
+    }
     const older = sessions.get(session.number);
     if (older !== undefined) this.#remove(older);
     sessions.set(session.number, session);
     const user = userKey(session);
     let ofUser = this.#byUser.get(user);
-    if (ofUser === undefined) this.#byUser.set(user, (ofUser = new Set()));
+    if (ofUser === undefined) {
+      ofUser = new Set<Session>();
+      this.#byUser.set(user, ofUser);
+    }
     ofUser.add(session);
     this.#sessions += 1;
   }

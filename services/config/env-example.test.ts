@@ -1,3 +1,4 @@
+/** `.env.example` and `--help` against the schema. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";

@@ -1,3 +1,4 @@
+/** What comes from the environment and what from a `.env` file. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,3 +1,4 @@
+/** The loaders: defaults, faults, what is open to whom, and that the schema lists exactly what is read. */
 import { describe, expect, test } from "vitest";
 import { DEFAULT_ADMISSION_LIMITS } from "#edge/admission/admission.js";
 import { ConfigurationError, EnvironmentReader, type Environment } from "./environment-reader.js";

@@ -1,3 +1,4 @@
+/** The kinds of values: what they read and what they refuse. */
 import { describe, expect, test } from "vitest";
 import {
   duration,

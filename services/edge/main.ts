@@ -15,6 +15,7 @@ await runProcess({
     about: "Holds the sockets of apps and forwards their frames to fanouts.",
   },
   load: loadEdgeConfig,
+  shutdownMs: (config) => config.drainWindowMs + 10_000,
   run: async ({ config, logger, metrics }) => {
     const { link } = config;
     const part = await EdgePart.make({
@@ -37,12 +38,9 @@ await runProcess({
     });
     const port = await part.start();
     logger.info({ port, metricsPort: prometheus.port }, "the edge is listening");
-    return {
-      stages: [
-        ...part.stages,
-        { name: "close the metrics port", timeoutMs: 500, run: () => prometheus.close(200) },
-      ],
-      deadlineMs: config.drainWindowMs + 10_000,
-    };
+    return [
+      ...part.stages,
+      { name: "close the metrics port", timeoutMs: 500, run: () => prometheus.close(200) },
+    ];
   },
 });

@@ -15,6 +15,8 @@ export interface OpenEvents {
   readonly sink: EventSink;
   /** Absent where this process does not consume. */
   readonly source: EventSource | undefined;
+  /** @throws Error naming KAFKA_BROKERS where a configured Kafka cannot be reached. */
+  start(): Promise<void>;
   dependency(): Dependency;
   /** Records that are not consumed yet, by topic. */
   lag(): Readonly<Record<string, number>>;
@@ -31,6 +33,7 @@ export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
     return {
       sink: bus,
       source: undefined,
+      start: () => Promise.resolve(),
       dependency: () => ({ name: "kafka", up: true, reconnectAttempts: 0, implementation: "memory" }),
       lag: () => ({}),
       deadLetters: () => 0,
@@ -49,6 +52,7 @@ export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
   return {
     sink,
     source,
+    start: () => sink.start(),
     dependency: () => {
       const status = source?.status() ?? { isConnected: true, reconnectAttempts: 0 };
       return {

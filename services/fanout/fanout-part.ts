@@ -81,9 +81,10 @@ export class FanoutPart {
   /** Resolves when events are consumed and the API and HTTP ports answer. */
   async start(): Promise<{ apiPort: number; httpPort: number }> {
     const { process, logic, logger, service } = this.#options;
+    await this.#events.start();
     await this.fanout.start();
-    const { port } = await this.api.start();
-    logger.info({ port }, this.api.describeAccess());
+    // A process that only consumes takes no calls, as it takes no links.
+    const { port } = logic.roles.has("serve") ? await this.api.start() : { port: 0 };
     this.#http = await startHttpServer({
       host: process.host,
       port: logic.httpPort,

@@ -14,6 +14,7 @@ await runProcess({
     about: "Holds sessions, channels and permissions; serves edges, backend services and Kafka.",
   },
   load: loadFanoutConfig,
+  shutdownMs: () => 9800,
   run: async ({ config, logger, metrics }) => {
     const part = await FanoutPart.make({
       service: "realtime-fanout",
@@ -37,13 +38,10 @@ await runProcess({
     const ports = await part.start();
     const { port } = config.roles.has("serve") ? await links.start() : { port: 0 };
     logger.info({ ...ports, linkPort: port, metricsPort: prometheus.port }, "the fanout is listening");
-    return {
-      stages: [
-        ...part.stages,
-        { name: "close the link port", timeoutMs: 200, run: () => links.stop() },
-        { name: "close the metrics port", timeoutMs: 300, run: () => prometheus.close(200) },
-      ],
-      deadlineMs: 9800,
-    };
+    return [
+      ...part.stages,
+      { name: "close the link port", timeoutMs: 200, run: () => links.stop() },
+      { name: "close the metrics port", timeoutMs: 300, run: () => prometheus.close(200) },
+    ];
   },
 });

@@ -1,3 +1,4 @@
+/** What `npm start` tells a newcomer, and what it keeps to itself. */
 import { expect, test } from "vitest";
 import { JwtVerifier } from "#edge/auth/jwt-verifier.js";
 import { loadGatewayConfig } from "#services/config/load.js";

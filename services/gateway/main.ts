@@ -24,6 +24,7 @@ await runProcess({
     about: "Edge and fanout in one process; needs neither Redis nor Kafka.",
   },
   load: loadGatewayConfig,
+  shutdownMs: (config) => config.sockets.drainWindowMs + 10_000,
   run: async ({ config, logger, metrics }) => {
     const given = { service: SERVICE, process: config, logger, metrics };
     const logic = await FanoutPart.make({ ...given, logic: config.logic });
@@ -54,13 +55,10 @@ await runProcess({
       tokens: await makeDemoTokens(config),
     });
     process.stdout.write(banner);
-    return {
-      stages: [
-        ...sockets.stages,
-        ...logic.stages,
-        { name: "close the metrics port", timeoutMs: 300, run: () => prometheus.close(200) },
-      ],
-      deadlineMs: config.sockets.drainWindowMs + 10_000,
-    };
+    return [
+      ...sockets.stages,
+      ...logic.stages,
+      { name: "close the metrics port", timeoutMs: 300, run: () => prometheus.close(200) },
+    ];
   },
 });

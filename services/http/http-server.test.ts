@@ -1,3 +1,4 @@
+/** The HTTP endpoints over a real port: health, readiness, metrics, and what other requests get. */
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

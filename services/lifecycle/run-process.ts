@@ -16,12 +16,14 @@ export interface ProcessOptions<Config extends ProcessConfig> {
   readonly service: string;
   readonly help: HelpOptions;
   readonly load: (environment: Environment) => Config;
-  /** Starts everything; what it returns is run at the end. */
+  /** How long the end may take in all. */
+  readonly shutdownMs: (config: Config) => number;
+  /** Starts everything; the stages that it returns are run at the end. */
   readonly run: (given: {
     readonly config: Config;
     readonly logger: Logger;
     readonly metrics: Metrics;
-  }) => Promise<{ readonly stages: readonly ShutdownStage[]; readonly deadlineMs: number }>;
+  }) => Promise<readonly ShutdownStage[]>;
 }
 
 export async function runProcess<Config extends ProcessConfig>(
@@ -39,9 +41,11 @@ export async function runProcess<Config extends ProcessConfig>(
     level: config.logLevel,
   });
   for (const warning of config.warnings) logger.warn({}, warning);
+  // Listens from the first moment on: a signal during the start ends it, too.
+  const stages: ShutdownStage[] = [];
+  new Shutdown({ process, logger, stages, deadlineMs: options.shutdownMs(config) }).install();
   try {
-    const { stages, deadlineMs } = await options.run({ config, logger, metrics: new Metrics() });
-    new Shutdown({ process, logger, stages, deadlineMs }).install();
+    stages.push(...(await options.run({ config, logger, metrics: new Metrics() })));
   } catch (error) {
     logger.fatal(
       { err: error },

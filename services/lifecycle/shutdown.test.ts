@@ -1,3 +1,4 @@
+/** How a process ends, with a stand-in for the process and for time. */
 import { EventEmitter, once } from "node:events";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Shutdown, type EndingProcess, type ShutdownStage } from "./shutdown.js";

@@ -25,6 +25,8 @@ export function createLogger({ service, version, serverId, level, destination }:
     base: { service, version, serverId },
     timestamp: stdTimeFunctions.isoTime,
     messageKey: "message",
+    // pino's own for `err` would take apart what the redaction has made of an error.
+    serializers: { err: (error: unknown) => error },
     formatters: { level: (label: string) => ({ level: label }) },
   };
   return new Logger(destination === undefined ? pino(options) : pino(options, destination));

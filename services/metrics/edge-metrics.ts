@@ -8,12 +8,17 @@ const LATENCY_BOUNDS_US = [
   500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
 ];
 
+/** From a second to a day, in milliseconds. */
+const DURATION_BOUNDS_MS = [1000, 10_000, 60_000, 300_000, 900_000, 3_600_000, 14_400_000, 86_400_000];
+
 const NATIVE = { namespace: "native" };
 
 export function publishEdgeMetrics(metrics: Metrics, edge: Edge): void {
   const { counters } = edge;
   const latency = new IntegerHistogram(LATENCY_BOUNDS_US);
   counters.deliveryLatencyUs = latency;
+  const duration = new IntegerHistogram(DURATION_BOUNDS_MS);
+  counters.connectionDurationMs = duration;
   const counter = (name: string, help: string, read: () => number): void =>
     metrics.publishCounter({ name: `realtime_${name}`, help, read });
   const gauge = (name: string, help: string, read: () => number): void =>
@@ -39,11 +44,12 @@ export function publishEdgeMetrics(metrics: Metrics, edge: Edge): void {
     unit: 1e-6,
   });
   counter("connections_opened_total", "Sockets opened", () => counters.connectionsOpened);
-  counter(
-    "connection_seconds_total",
-    "How long the sockets that are closed had been open",
-    () => counters.connectionSeconds,
-  );
+  metrics.publishHistogram({
+    name: "realtime_connection_duration_seconds",
+    help: "How long sockets that are closed had been open",
+    histogram: duration,
+    unit: 1e-3,
+  });
   byReason("connections_closed_total", "Sockets closed", () => counters.connectionsClosed);
   byReason("handshakes_refused_total", "Handshakes refused", () => counters.handshakesRefused);
   byReason("authentication_errors_total", "Tokens refused", () => counters.authenticationErrors);

@@ -1,3 +1,4 @@
+/** Numbers as Prometheus reads them: the text that is published, not the library behind it. */
 import { describe, expect, test } from "vitest";
 import { IntegerHistogram } from "./integer-histogram.js";
 import { byLabel, Metrics } from "./metrics.js";

@@ -1,3 +1,4 @@
+/** The token command: what it prints is what the edge believes, and what it refuses it explains. */
 import { describe, expect, test } from "vitest";
 import { decodeJwt } from "jose";
 import { DEFAULT_JWT_OPTIONS, JwtVerifier } from "#edge/auth/jwt-verifier.js";

@@ -64,7 +64,7 @@ describe("a porter's locations", () => {
       timeoutMs: 15_000,
     });
     expect(sampled.values.map(({ data }) => data["latitude"])).toEqual([
-      10, 20, 30, 40, 50, 60, 70, 80, 90, 100,
+      5, 10, 15, 20, 25, 30, 35, 40, 45, 50,
     ]);
     await sampled.stop();
   });
