@@ -118,7 +118,7 @@ export class Fanout {
       assignments,
       counters,
       logger,
-      dispatcher: new FrameDispatcher({ handlers, counters, logger }),
+      dispatcher: new FrameDispatcher({ handlers, clock, counters, logger }),
       opener: new SessionOpener({ fanoutId, channels, broker, directory, registry, clock, counters }),
       membership: new MembershipCheck({ directory, channels, counters }),
     });

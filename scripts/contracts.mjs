@@ -28,8 +28,10 @@ process.exitCode = failed ? 1 : 0;
 function breaksNotPrevious() {
   if (git("rev-parse", "--verify", "--quiet", "HEAD~1") !== undefined) return breaksNot("HEAD~1");
   if (git("rev-parse", "--is-shallow-repository") === "true") {
-    console.error("this clone is shallow, so the previous commit cannot be compared: git fetch --deepen=1");
-    return false;
+    console.warn(
+      "buf breaking against the previous commit: skipped, this clone is shallow (git fetch --deepen=1)",
+    );
+    return true;
   }
   console.log("buf breaking against the previous commit: skipped, there is no previous commit");
   return true;

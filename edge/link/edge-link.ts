@@ -6,7 +6,7 @@
 import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
-import { LINK_PROTOCOL } from "#proto/link/protocol-version.js";
+import { LINK_PROTOCOL, speaks } from "#proto/link/protocol-version.js";
 import {
   ConnectRequest,
   ConnectResponse,
@@ -179,9 +179,21 @@ export class EdgeLink {
   #receive(batch: Uint8Array): void {
     if (this.#phase === "ended") return;
     this.#lastHeardMs = this.#options.nowMs();
-    for (const { item } of ConnectResponse.decode(batch).items) if (item !== undefined) this.#apply(item);
+    const items = this.#decode(batch);
+    if (items === undefined) return;
+    for (const { item } of items) if (item !== undefined) this.#apply(item);
     const credit = this.#window.consume(batch.length);
     if (credit > 0) this.#urgent({ $case: "credit", value: { bytes: credit } });
+  }
+
+  /** A peer that sends what is no batch loses its link, not this process. */
+  #decode(batch: Uint8Array): readonly FanoutItem[] | undefined {
+    try {
+      return ConnectResponse.decode(batch).items;
+    } catch {
+      this.destroy("the fanout sent what is no batch");
+      return undefined;
+    }
   }
 
   #apply(item: NonNullable<FanoutItem["item"]>): void {
@@ -284,6 +296,13 @@ export class EdgeLink {
 
   #greeted(hello: FanoutHello): void {
     if (this.#phase !== "greeting") return;
+    if (!speaks(LINK_PROTOCOL, hello.protocol)) {
+      const { min, max } = LINK_PROTOCOL;
+      this.destroy(
+        `no common link protocol: the fanout chose ${hello.protocol}, this edge speaks ${min} to ${max}`,
+      );
+      return;
+    }
     this.#hello = hello;
     this.#phase = "ready";
     this.#writer.grant(hello.creditBytes);

@@ -26,6 +26,8 @@ interface Peer {
   link: EdgeLink | undefined;
   retry: NodeJS.Timeout | undefined;
   since: number;
+  /** Why it was not reached, as last logged: tries in vain are told once, and again for another reason. */
+  loggedReason: string;
 }
 
 /** A hello that takes longer than this comes from nobody. */
@@ -76,7 +78,7 @@ export class LinkPool {
     for (const address of addresses) {
       if (this.#peers.has(address)) continue;
       const backoff = new Backoff({ firstMs: 100, maxMs: 2000, provenMs: 10_000, random: Math.random });
-      const peer: Peer = { address, backoff, link: undefined, retry: undefined, since: 0 };
+      const peer: Peer = { address, backoff, link: undefined, retry: undefined, since: 0, loggedReason: "" };
       this.#peers.set(address, peer);
       this.#connect(peer);
     }
@@ -122,11 +124,18 @@ export class LinkPool {
         "link ended",
       );
       listener.ended(link, end);
-    } else if (peer.backoff.attempts === 0) {
-      logger.warn({ address: peer.address, end }, "fanout not reached; trying again");
+      peer.loggedReason = "";
+    } else if (kindOf(end) !== peer.loggedReason) {
+      peer.loggedReason = kindOf(end);
+      logger.warn({ address: peer.address, end }, "no link to this fanout; trying again");
     }
     if (this.#isStopped || this.#peers.get(peer.address) !== peer) return;
     peer.retry = setTimeout(() => this.#connect(peer), peer.backoff.nextMs(lastedMs));
     peer.retry.unref();
   }
+}
+
+/** A reason without its details, as "14 UNAVAILABLE": those may hold times and ports. */
+function kindOf(end: LinkEnd): string {
+  return end.how === "died" ? end.reason.replace(/:.*$/s, "") : end.how;
 }

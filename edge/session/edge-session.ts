@@ -11,6 +11,8 @@ import type { Group } from "./group.js";
 import type { SocketWriter } from "../socket/socket-writer.js";
 
 export const MAX_UNANSWERED_FRAMES = 32;
+/** A frame that waited so long for a home has no effect any more: its sender has given up or asked again. */
+const FRAME_LIFETIME_US = 30_000_000;
 export const MAX_UNANSWERED_BYTES = 64 * 1024;
 
 /** Too many frames of its own without an answer; or the link to its home is full. */
@@ -184,6 +186,7 @@ export class EdgeSession<Link> {
       upSequence: frame.upSequence,
       receivedAtUs: frame.receivedAtUs,
       payload: frame.payload,
+      deadlineUs: frame.receivedAtUs + FRAME_LIFETIME_US,
     };
   }
 

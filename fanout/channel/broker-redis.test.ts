@@ -60,12 +60,15 @@ describe("the broker in Redis, by itself", () => {
     expect(await bounded.publish(order, event("m3"))).toMatchObject({ position: { offset: 2 } });
   });
 
-  it("gives every key of a channel a lifetime", async () => {
+  it("gives every key of a channel a lifetime, and its epoch a day more", async () => {
     const broker = new RedisBroker({ connection });
     const keys = channelKeys(order);
     await broker.publish(order, event("e1"));
     await broker.update(order, { key: "eta:42", version: 1, payload: Buffer.from("5 min") });
-    for (const key of [keys.meta, keys.history, keys.answers, keys.answerOrder, keys.latest]) {
+    const epochTtlMs = await connection.run((client) => client.pttl(keys.meta));
+    expect(epochTtlMs).toBeGreaterThan(3_500_000 + 86_400_000);
+    expect(epochTtlMs).toBeLessThanOrEqual(3_600_000 + 86_400_000);
+    for (const key of [keys.history, keys.answers, keys.answerOrder, keys.latest]) {
       const ttlMs = await connection.run((client) => client.pttl(key));
       expect(ttlMs).toBeGreaterThan(3_500_000);
       expect(ttlMs).toBeLessThanOrEqual(3_600_000);

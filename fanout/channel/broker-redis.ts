@@ -127,7 +127,10 @@ export class RedisBroker implements Broker {
       "signal" in message
         ? signalEnvelope(message.signal)
         : ephemeralEnvelope(this.#brokerId, message.origin, message.payload);
-    await this.#connection.run((client) => client.spublish(channelKeys(channel).pubsub, envelope));
+    await this.#connection.run(
+      (client) => client.spublish(channelKeys(channel).pubsub, envelope),
+      "spublish",
+    );
   }
 
   async follow(channel: Channel, listener: (message: BrokerMessage) => void): Promise<void> {
@@ -166,12 +169,14 @@ export class RedisBroker implements Broker {
   }
 
   async positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]> {
-    return this.#connection.run((client) =>
-      Promise.all(
-        channels.map(async (channel) =>
-          readPosition(await client.hmgetBuffer(channelKeys(channel).meta, "epoch", "offset", "tag")),
+    return this.#connection.run(
+      (client) =>
+        Promise.all(
+          channels.map(async (channel) =>
+            readPosition(await client.hmgetBuffer(channelKeys(channel).meta, "epoch", "offset", "tag")),
+          ),
         ),
-      ),
+      "read-positions",
     );
   }
 

@@ -214,9 +214,8 @@ export class FollowedChannel {
     const { broker, counters } = this.#options;
     const state = await broker.state(this.channel);
     for (const value of state.latest) this.#hearLatest(value);
-    const position = this.#position;
-    const known = position && isBeforeHistory(position) ? { ...state.position, offset: 0 } : position;
-    if (known === undefined || known.epoch !== state.position.epoch || known.offset > state.position.offset) {
+    const known = this.#comparable(state.position);
+    if (known.offset > state.position.offset) {
       this.#jump(state.position);
       return;
     }
@@ -232,7 +231,8 @@ export class FollowedChannel {
       }
       if (first.position.offset > reached.offset + 1) {
         counters.historyHoles += 1;
-        for (const audience of this.audiences) audience.missed(first.position);
+        const before = { ...first.position, offset: first.position.offset - 1, tag: 0 };
+        for (const audience of this.audiences) audience.missed(before);
       }
       for (const event of events) {
         this.#advance(event.position, event.payload);
@@ -242,7 +242,17 @@ export class FollowedChannel {
     }
   }
 
-  /** The history that was followed exists no more: go on with the one that does, and say so. */
+  /** Where this channel stands in the stored history; at its beginning where it is another one, which is said. */
+  #comparable(stored: StreamPosition): StreamPosition {
+    const position = this.#position;
+    if (position?.epoch === stored.epoch) return position;
+    const beginning = { epoch: stored.epoch, offset: 0, tag: 0 };
+    if (position === undefined || isBeforeHistory(position)) return beginning;
+    this.#jump(beginning);
+    return beginning;
+  }
+
+  /** What was followed exists no more: go on from here, and say so. */
   #jump(position: StreamPosition): void {
     this.#position = position;
     this.#options.counters.historyHoles += 1;

@@ -9,6 +9,7 @@ import type { ClientFrame } from "#proto/gen/realtime/client/v1/client_frame.js"
 import type { UpFrame } from "#proto/gen/realtime/link/v1/link.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
+import type { StoreClock } from "../store-clock.js";
 import {
   ANSWERED,
   type FrameContext,
@@ -27,6 +28,7 @@ export class FrameDispatcher {
   constructor(
     private readonly options: {
       readonly handlers: FrameHandlers;
+      readonly clock: StoreClock;
       readonly counters: FanoutCounters;
       readonly logger: Logger;
     },
@@ -46,8 +48,15 @@ export class FrameDispatcher {
     if (body === undefined) return undefined; // The codec refuses frames without one.
     countOne(this.options.counters.framesReceived, `${session.namespace} ${body.$case}`);
     const correlationId = frame.correlationId === "" ? randomUUID() : frame.correlationId;
+    this.options.logger.debug(
+      { correlationId, frame: body.$case, connectionId: session.connectionId },
+      "a frame",
+    );
     try {
       checkEnvelope(frame);
+      if (up.deadlineUs > 0 && this.options.clock.nowUs() > up.deadlineUs) {
+        throw new GatewayError("expired", "the frame waited too long for a fanout, and has no effect");
+      }
       // The table holds for each body type the handler of that type; TypeScript cannot follow the pairing.
       const handler = this.options.handlers[body.$case] as FrameHandler<ClientBodyType> | undefined;
       if (handler === undefined) {
@@ -78,12 +87,9 @@ export class FrameDispatcher {
   #fail(session: Session, thrown: unknown, replyTo: number, correlationId: string): void {
     const error = toGatewayError(thrown);
     countOne(this.options.counters.requestErrors, error.kind);
-    if (error.kind === "internal") {
-      this.options.logger.error(
-        { err: thrown, correlationId, connectionId: session.connectionId },
-        "a frame failed",
-      );
-    }
+    const fields = { code: error.kind, correlationId, connectionId: session.connectionId };
+    if (error.kind === "internal") this.options.logger.error({ ...fields, err: thrown }, "a frame failed");
+    else this.options.logger.debug(fields, "a frame was refused");
     session.sendError(error, replyTo);
   }
 }

@@ -147,6 +147,7 @@ export class SessionHost {
       if (session.isEnded) return;
       session.begin();
     } catch (error) {
+      if (session.isEnded) return;
       this.#storeFailed();
       logger.warn({ err: error, connectionId: session.connectionId }, "a session could not be opened");
       session.close(CloseCode.OVERLOADED, RETRY_AFTER_MESSAGE);

@@ -53,7 +53,9 @@ redis.call('HSET', KEYS[3], ARGV[1], answer)
 if redis.call('RPUSH', KEYS[4], ARGV[1]) > tonumber(ARGV[4]) then
   redis.call('HDEL', KEYS[3], redis.call('LPOP', KEYS[4]))
 end
-for index = 1, 4 do redis.call('PEXPIRE', KEYS[index], ARGV[5]) end
+for index = 2, 4 do redis.call('PEXPIRE', KEYS[index], ARGV[5]) end
+-- The epoch outlives the history by a day: followers of a quiet channel shall not take its next event for a fork.
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', tonumber(ARGV[5]) + 86400000))
 
 if ARGV[12] ~= '' then
   redis.call('XADD', KEYS[6], '*', 'topic', ARGV[12], 'key', ARGV[13], 'event', ARGV[15], 'channel', ARGV[16],

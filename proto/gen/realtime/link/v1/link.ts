@@ -252,6 +252,8 @@ export interface UpFrame {
   receivedAtUs: number;
   /** The frame's bytes, in the session's framing. */
   payload: Uint8Array;
+  /** A frame that is not begun by then is answered `expired` and has no effect: microseconds, as `received_at_us`. 0: none. */
+  deadlineUs: number;
 }
 
 /** A socket is gone. */
@@ -1669,7 +1671,7 @@ export const OpenSession_PositionsEntry: MessageFns<OpenSession_PositionsEntry> 
 };
 
 function createBaseUpFrame(): UpFrame {
-  return { session: 0, upSequence: 0, receivedAtUs: 0, payload: new Uint8Array(0) };
+  return { session: 0, upSequence: 0, receivedAtUs: 0, payload: new Uint8Array(0), deadlineUs: 0 };
 }
 
 export const UpFrame: MessageFns<UpFrame> = {
@@ -1685,6 +1687,9 @@ export const UpFrame: MessageFns<UpFrame> = {
     }
     if (message.payload.length !== 0) {
       writer.uint32(34).bytes(message.payload);
+    }
+    if (message.deadlineUs !== 0) {
+      writer.uint32(40).uint64(message.deadlineUs);
     }
     return writer;
   },
@@ -1734,6 +1739,14 @@ export const UpFrame: MessageFns<UpFrame> = {
             message.payload = reader.bytes();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.deadlineUs = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1755,6 +1768,7 @@ export const UpFrame: MessageFns<UpFrame> = {
     message.upSequence = object.upSequence ?? 0;
     message.receivedAtUs = object.receivedAtUs ?? 0;
     message.payload = object.payload ?? new Uint8Array(0);
+    message.deadlineUs = object.deadlineUs ?? 0;
     return message;
   },
 };
