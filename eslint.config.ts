@@ -3,7 +3,7 @@ import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 export default defineConfig(
-  { ignores: ["dist/**", "proto/gen/**", "node_modules/**", "**/*.mjs", "examples/**/*.js"] },
+  { ignores: ["dist/**", "**/gen/**", "node_modules/**", "**/*.mjs", "examples/**/*.js"] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

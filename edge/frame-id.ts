@@ -2,6 +2,7 @@
  * Reads the id of a native frame, without dealing with the rest: only for a frame that the edge must
  * answer itself because fanouts died of it. 0 where it has none that can be read.
  */
+import { jsonFrameId } from "#proto/frame-codec.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 
 const ID_TAG = 0x08;
@@ -12,9 +13,7 @@ export function frameId(framing: Framing, payload: Uint8Array): number {
 
 function jsonId(payload: Uint8Array): number {
   try {
-    const frame: unknown = JSON.parse(Buffer.from(payload).toString());
-    const id = typeof frame === "object" && frame !== null && "id" in frame ? frame.id : 0;
-    return typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff ? id : 0;
+    return jsonFrameId(JSON.parse(Buffer.from(payload).toString()));
   } catch {
     return 0;
   }

@@ -18,16 +18,14 @@ import WebSocket from "ws";
 const TIMEOUT_MS = 15_000;
 const SEND_EVERY_MS = 300;
 
-const { values: options } = parseArgs({
-  options: {
-    customer: { type: "string", default: process.env.CUSTOMER_TOKEN ?? "" },
-    porter: { type: "string", default: process.env.PORTER_TOKEN ?? "" },
-    url: { type: "string", default: "ws://localhost:3002/ws" },
-    api: { type: "string", default: "localhost:50051" },
-    "api-token": { type: "string", default: process.env.API_TOKEN ?? "" },
-    order: { type: "string", default: `demo-${randomUUID().slice(0, 8)}` },
-    count: { type: "string", default: "5" },
-  },
+const options = readOptions({
+  customer: process.env.CUSTOMER_TOKEN ?? "",
+  porter: process.env.PORTER_TOKEN ?? "",
+  url: "ws://localhost:3002/ws",
+  api: "localhost:50051",
+  "api-token": process.env.API_TOKEN ?? "",
+  order: `demo-${randomUUID().slice(0, 8)}`,
+  count: "5",
 });
 if (options.customer === "" || options.porter === "") {
   console.error("--customer and --porter must be tokens, as `npm start` and `npm run token` print them");
@@ -85,6 +83,17 @@ const driving = setInterval(() => {
     },
   });
 }, SEND_EVERY_MS);
+
+function readOptions(defaults) {
+  const options = Object.fromEntries(
+    Object.entries(defaults).map(([name, value]) => [name, { type: "string", default: value }]),
+  );
+  try {
+    return parseArgs({ options }).values;
+  } catch (error) {
+    return fail(error.message);
+  }
+}
 
 /** Resolves when the gateway has said welcome. */
 function connect(name, token) {

@@ -82,6 +82,7 @@ export class Fanout {
       logger,
       nowMs,
       onSignal: (channel, signal) => this.#sessions.signal(channel, signal),
+      onInterrupted: (channel) => this.#sessions.membersChanged(channel),
     });
     const channels = this.#channels;
     this.publisher = new Publisher({

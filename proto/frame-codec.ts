@@ -40,8 +40,8 @@ const EVENT_BODIES: ReadonlyMap<number, string> = new Map(
 const clientFrameSchema = messageOf("realtime.client.v1.ClientFrame");
 const serverFrameSchema = messageOf("realtime.client.v1.ServerFrame");
 
-/** Field numbers of `ClientFrame` from here on are bodies (see the contract). */
-const FIRST_BODY_FIELD = 10;
+/** Field numbers of `ClientFrame` that are bodies, known or not (see the contract). */
+const BODY_FIELDS = { first: 10, last: 99 };
 const KNOWN_FIELDS = new Set(clientFrameSchema.fields.flatMap((field) => [field.name, field.jsonName]));
 
 /**
@@ -71,7 +71,7 @@ function decodeProtobuf(payload: Uint8Array): ClientFrame {
   } catch (thrown) {
     throw new GatewayError("invalid_argument", "the frame is not a protobuf ClientFrame", { cause: thrown });
   }
-  if (frame.body === undefined) throw withoutBody(frame.id, hasFieldFrom(payload, FIRST_BODY_FIELD));
+  if (frame.body === undefined) throw withoutBody(frame.id, hasBodyField(payload));
   return frame;
 }
 
@@ -85,11 +85,10 @@ function decodeJson(payload: Uint8Array): ClientFrame {
     const message = fromJson(clientFrameSchema, value as JsonValue, { ignoreUnknownFields: true });
     frame = ClientFrame.decode(toBinary(clientFrameSchema, message));
   } catch (thrown) {
-    const id = (value as { id?: unknown }).id;
     throw new UnusableFrame(
       "invalid_argument",
       `the frame is not a ClientFrame in proto3 JSON: ${describeJsonError(thrown)}`,
-      typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= 0xffffffff ? id : 0,
+      jsonFrameId(value),
     );
   }
   if (frame.body === undefined) {
@@ -99,6 +98,16 @@ function decodeJson(payload: Uint8Array): ClientFrame {
     );
   }
   return frame;
+}
+
+/** The id of a parsed frame in JSON framing, which may be a number or its decimal digits; 0 where it has none. */
+export function jsonFrameId(frame: unknown): number {
+  if (typeof frame !== "object" || frame === null || !Object.hasOwn(frame, "id")) return 0;
+  const { id } = frame as { id: unknown };
+  const number = typeof id === "string" && /^\d{1,10}$/.test(id) ? Number(id) : id;
+  return typeof number === "number" && Number.isInteger(number) && number >= 0 && number <= 0xffff_ffff
+    ? number
+    : 0;
 }
 
 /** Names the field at fault, which is ours, and never its value, which is not. */
@@ -117,9 +126,11 @@ function withoutBody(frameId: number, hasUnknownBody: boolean): UnusableFrame {
     : new UnusableFrame("invalid_argument", "the frame has no body", frameId);
 }
 
-/** Whether any top-level field of a protobuf message has at least this number. */
-function hasFieldFrom(message: Uint8Array, number: number): boolean {
-  for (const field of fieldNumbers(message)) if (field >= number) return true;
+/** Whether a top-level field of a frame has the number of a body, known or not. */
+function hasBodyField(message: Uint8Array): boolean {
+  for (const field of fieldNumbers(message)) {
+    if (field >= BODY_FIELDS.first && field <= BODY_FIELDS.last) return true;
+  }
   return false;
 }
 
@@ -151,8 +162,11 @@ function* fieldNumbers(message: Uint8Array): Generator<number> {
     const wireType = tag % 8;
     if (wireType === 0) varint();
     else if (wireType === 1) index += 8;
-    else if (wireType === 2) index += varint();
-    else if (wireType === 5) index += 4;
+    else if (wireType === 2) {
+      // In two steps: `index += varint()` would read `index` before the length itself is passed over.
+      const length = varint();
+      index += length;
+    } else if (wireType === 5) index += 4;
     else return;
   }
 }

@@ -8,8 +8,10 @@ export const MAX_JSON_DEPTH = 32;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const OPENERS = new Set([0x5b, 0x7b]);
-const CLOSERS = new Set([0x5d, 0x7d]);
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
 
 /** Whether arrays and objects are nested deeper than `limit` anywhere in the text. */
 export function isNestedDeeper(text: Uint8Array, limit: number): boolean {
@@ -21,10 +23,10 @@ export function isNestedDeeper(text: Uint8Array, limit: number): boolean {
       if (byte === BACKSLASH) index += 1;
       else if (byte === QUOTE) isInString = false;
     } else if (byte === QUOTE) isInString = true;
-    else if (OPENERS.has(byte)) {
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
       depth += 1;
       if (depth > limit) return true;
-    } else if (CLOSERS.has(byte)) depth -= 1;
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth -= 1;
   }
   return false;
 }

@@ -55,6 +55,7 @@ export class Homing {
   readonly #deaths: { readonly name: string; readonly atMs: number }[] = [];
   #suspiciousUntilMs = 0;
   #timer: NodeJS.Timeout | undefined;
+  #isStopped = false;
 
   constructor(options: HomingOptions) {
     this.#options = options;
@@ -74,15 +75,20 @@ export class Homing {
   /** Gives a session its home, now where there is one. */
   place(session: LinkedSession): void {
     const link = rendezvous(session.homeKey, this.#options.readyLinks());
-    if (link === undefined) this.#homeless.add(session);
-    else link.open(session);
+    if (link === undefined) {
+      this.#homeless.add(session);
+      return;
+    }
+    link.open(session);
+    if (session.closedBecause !== undefined) link.close(session, session.closedBecause);
   }
 
-  /** The socket is gone. */
+  /** The socket is gone. What an earlier home has stored of the session is for the next one to remove. */
   remove(session: LinkedSession, reason: string): void {
-    this.#homeless.delete(session);
     this.#moves.delete(session);
-    if (session.home.at !== "nowhere") session.home.link.close(session, reason);
+    if (session.home.at === "link") session.home.link.close(session, reason);
+    else if (session.wasOpened) session.close(reason);
+    else this.#homeless.delete(session);
   }
 
   linkReady(link: EdgeLink, sessions: Iterable<LinkedSession>): void {
@@ -130,6 +136,7 @@ export class Homing {
   }
 
   stop(): void {
+    this.#isStopped = true;
     clearTimeout(this.#timer);
   }
 
@@ -137,6 +144,7 @@ export class Homing {
   readonly #run = (): void => {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    if (this.#isStopped) return;
     const now = this.#options.nowMs();
     let budget = Math.ceil((this.#limits.movesPerSecond * SLICE_MS) / 1000);
     if (now >= this.#suspiciousUntilMs && this.hasHome) {

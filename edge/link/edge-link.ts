@@ -52,6 +52,7 @@ export interface EdgeLinkOptions {
 }
 
 const MAX_LATENCY_US = 60_000_000;
+const MAX_CLOCK_ERROR_US = 100_000;
 
 type Phase = "greeting" | "ready" | "draining" | "ended";
 
@@ -130,6 +131,7 @@ export class EdgeLink {
   }
 
   frame(session: LinkedSession, frame: UnansweredFrame): void {
+    frame.isInFlight = true;
     this.#send({ $case: "frame", value: session.frameMessage(frame) });
     if (this.#writer.isUnderPressure && !this.#paused.has(session)) {
       this.#paused.add(session);
@@ -282,16 +284,16 @@ export class EdgeLink {
     const frame = session.socket.frame(down.payload);
     if (down.deliveryClass === DeliveryClass.DELIVERY_CLASS_EPHEMERAL) writer.writeEphemeral(frame);
     else if (down.deliveryClass !== DeliveryClass.DELIVERY_CLASS_LATEST) writer.write(frame);
-    else if (session.isNewer(down.channel, down.conflationKey, down.version)) {
+    else if (session.takeLatest(down.channel, down.conflationKey, down.version)) {
       writer.writeLatest(`${down.channel} ${down.conflationKey}`, frame);
     }
   }
 
   #observeLatency(acceptedAtUs: number): void {
     const latencyUs = this.#options.clock.nowUs() - acceptedAtUs;
-    // Versions that a backend gave are no times.
-    if (latencyUs >= 0 && latencyUs < MAX_LATENCY_US)
-      this.#options.counters.deliveryLatencyUs?.observe(latencyUs);
+    // Versions that a backend gave are no times. Times of one socket are made to grow within a millisecond.
+    if (latencyUs > -MAX_CLOCK_ERROR_US && latencyUs < MAX_LATENCY_US)
+      this.#options.counters.deliveryLatencyUs?.observe(Math.max(0, latencyUs));
   }
 
   #greeted(hello: FanoutHello): void {
@@ -312,16 +314,18 @@ export class EdgeLink {
   /** Takes the session out of this link; it lives nowhere then. */
   #forget(session: LinkedSession): void {
     this.sessions.delete(session.number);
-    this.#paused.delete(session);
     const groups = [...session.groups];
     session.leaveGroups();
     for (const group of groups) if (group.isEmpty) this.#groups.delete(group.number);
     session.home = { at: "nowhere" };
+    if (this.#paused.delete(session)) session.socket.resumeReading("link");
   }
 
   #resumeReading(): void {
-    for (const session of this.#paused) session.socket.resumeReading("link");
+    const paused = [...this.#paused];
     this.#paused.clear();
+    // What they read from now on may pause them again.
+    for (const session of paused) session.socket.resumeReading("link");
   }
 
   #ended(reason: string): void {
@@ -329,11 +333,11 @@ export class EdgeLink {
     const end: LinkEnd = this.#phase === "draining" ? { how: "drained" } : { how: "died", reason };
     this.#phase = "ended";
     this.#writer.stop();
-    this.#resumeReading();
     for (const session of this.sessions.values()) {
       session.leaveGroups();
       session.home = { at: "nowhere" };
     }
+    this.#resumeReading();
     this.#groups.clear();
     this.#options.listener.ended(this, end);
   }

@@ -36,6 +36,7 @@ const GREETING_MS = 4000;
 export class LinkPool {
   readonly #options: LinkPoolOptions;
   readonly #peers = new Map<string, Peer>();
+  #addresses: ReadonlySet<string> = new Set();
   #isStopped = false;
 
   constructor(options: LinkPoolOptions) {
@@ -75,6 +76,7 @@ export class LinkPool {
   }
 
   #update(addresses: readonly string[]): void {
+    this.#addresses = new Set(addresses);
     for (const address of addresses) {
       if (this.#peers.has(address)) continue;
       const backoff = new Backoff({ firstMs: 100, maxMs: 2000, provenMs: 10_000, random: Math.random });
@@ -84,7 +86,7 @@ export class LinkPool {
     }
     for (const [address, peer] of this.#peers) {
       // A live link outlasts its address: the fanout itself says when it ends.
-      if (addresses.includes(address) || peer.link?.phase === "ready") continue;
+      if (this.#addresses.has(address) || peer.link?.phase === "ready") continue;
       clearTimeout(peer.retry);
       this.#peers.delete(address);
       peer.link?.end();
@@ -130,6 +132,10 @@ export class LinkPool {
       logger.warn({ address: peer.address, end }, "no link to this fanout; trying again");
     }
     if (this.#isStopped || this.#peers.get(peer.address) !== peer) return;
+    if (!this.#addresses.has(peer.address)) {
+      this.#peers.delete(peer.address);
+      return;
+    }
     peer.retry = setTimeout(() => this.#connect(peer), peer.backoff.nextMs(lastedMs));
     peer.retry.unref();
   }

@@ -34,6 +34,8 @@ export interface UnansweredFrame {
   readonly upSequence: number;
   readonly receivedAtUs: number;
   readonly payload: Uint8Array;
+  /** Sent to the present home. */
+  isInFlight: boolean;
   /** Links that died while this frame was in flight on them. */
   linkDeaths: number;
 }
@@ -71,6 +73,8 @@ export class EdgeSession<Link> {
   state: Uint8Array = EMPTY;
   /** The groups that the socket is in. */
   readonly groups = new Set<Group<Link>>();
+  /** Why the socket closed while the session had no home that could be told: the next one is. */
+  closedBecause: string | undefined;
   /** Positions from earlier homes in channels that the present home has not joined yet. */
   readonly carriedPositions = new Map<string, Position>();
   /** Versions of latest values that earlier homes gave the socket; an older home knew newer values than the present. */
@@ -81,6 +85,7 @@ export class EdgeSession<Link> {
   #unanswered: UnansweredFrame[] = [];
   #unansweredBytes = 0;
   #isPaused = false;
+  #wasOpened = false;
 
   constructor(options: EdgeSessionOptions) {
     const { socket, ...open } = options;
@@ -96,6 +101,11 @@ export class EdgeSession<Link> {
     return this.#unanswered;
   }
 
+  /** Whether any home was asked to open it. */
+  get wasOpened(): boolean {
+    return this.#wasOpened;
+  }
+
   /** Takes a frame from the socket; it waits here until a home has dealt with it. */
   take(payload: Uint8Array, nowUs: number): UnansweredFrame {
     this.#lastReceivedAtUs = Math.max(nowUs, this.#lastReceivedAtUs + 1);
@@ -103,6 +113,7 @@ export class EdgeSession<Link> {
       upSequence: this.#nextUpSequence,
       receivedAtUs: this.#lastReceivedAtUs,
       payload,
+      isInFlight: false,
       linkDeaths: 0,
     };
     this.#nextUpSequence += 1;
@@ -125,12 +136,13 @@ export class EdgeSession<Link> {
     this.#readOrPause();
   }
 
-  /** Counts a death of the link that carried the frames; returns those that died too often, taken out. */
+  /** Counts a death of the link for the frames that it carried; returns those that died too often, taken out. */
   takePoison(maxLinkDeaths: number): readonly UnansweredFrame[] {
     const poison: UnansweredFrame[] = [];
     const kept: UnansweredFrame[] = [];
     for (const frame of this.#unanswered) {
-      frame.linkDeaths += 1;
+      if (frame.isInFlight) frame.linkDeaths += 1;
+      frame.isInFlight = false;
       if (frame.linkDeaths < maxLinkDeaths) kept.push(frame);
       else {
         poison.push(frame);
@@ -147,10 +159,7 @@ export class EdgeSession<Link> {
     for (const group of this.groups) {
       const position = group.positionOf(this);
       if (position !== undefined) this.carriedPositions.set(group.channel, position);
-      for (const [key, version] of group.latestVersions) {
-        this.#seenVersions ??= new Map();
-        this.#seenVersions.set(`${group.channel} ${key}`, version);
-      }
+      for (const [key, version] of group.latestVersions) this.#see(`${group.channel} ${key}`, version);
       group.remove(this);
     }
     this.groups.clear();
@@ -168,7 +177,22 @@ export class EdgeSession<Link> {
     return true;
   }
 
+  /** Whether a latest value that comes to this socket alone is new to it; from now on it is not. */
+  takeLatest(channel: string, key: string, version: number): boolean {
+    if (!this.isNewer(channel, key, version)) return false;
+    this.#see(`${channel} ${key}`, version);
+    return true;
+  }
+
+  /** The socket is gone, and its home is not there to be told: nothing of it is sent again. */
+  close(reason: string): void {
+    this.closedBecause = reason;
+    this.#unanswered = [];
+    this.#unansweredBytes = 0;
+  }
+
   openMessage(): OpenSession {
+    this.#wasOpened = true;
     const { number, ...open } = this.#open;
     return {
       ...open,
@@ -188,6 +212,13 @@ export class EdgeSession<Link> {
       payload: frame.payload,
       deadlineUs: frame.receivedAtUs + FRAME_LIFETIME_US,
     };
+  }
+
+  #see(name: string, version: number): void {
+    this.#seenVersions ??= new Map();
+    // What the socket was not given, being older than what it has, says nothing about what it has.
+    const seen = this.#seenVersions.get(name);
+    if (seen === undefined || version > seen) this.#seenVersions.set(name, version);
   }
 
   #readOrPause(): void {

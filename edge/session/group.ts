@@ -29,8 +29,8 @@ export class Group<Link> {
     (session.framing === Framing.FRAMING_JSON ? this.#json : this.#protobuf).add(session);
     session.groups.add(this);
     session.carriedPositions.delete(this.channel);
-    if (after !== undefined && after.offset > 0 && !isReached(this.#position, after))
-      this.#ahead.set(session, after);
+    // Also where no event ever was: who joined an empty channel has missed the first one after a move.
+    if (after !== undefined && isAhead(after, this.#position)) this.#ahead.set(session, after);
   }
 
   remove(session: EdgeSession<Link>): void {
@@ -46,14 +46,23 @@ export class Group<Link> {
 
   deliver(item: Deliver): void {
     if (item.position !== undefined) this.#position = item.position;
-    if (item.conflationKey !== "") this.latestVersions.set(item.conflationKey, item.version);
+    if (item.conflationKey !== "") this.#noteLatest(item.conflationKey, item.version);
     if (this.#protobuf.size > 0 && item.protobuf.length > 0) {
       this.#write(this.#protobuf, item, websocketFrame(Opcode.BINARY, item.protobuf));
     }
     if (this.#json.size > 0 && item.json.length > 0) {
       this.#write(this.#json, item, websocketFrame(Opcode.TEXT, item.json));
     }
-    if (this.#ahead.size > 0) this.#forgetReached();
+    if (this.#ahead.size > 0 && item.position !== undefined) this.#forgetReached(item.position);
+  }
+
+  #noteLatest(key: string, version: number): void {
+    this.latestVersions.set(key, version);
+    if (this.latestVersions.size <= MAX_LATEST_KEYS) return;
+    for (const oldest of this.latestVersions.keys()) {
+      this.latestVersions.delete(oldest);
+      return;
+    }
   }
 
   #write(sessions: ReadonlySet<EdgeSession<Link>>, item: Deliver, frame: Buffer): void {
@@ -72,17 +81,21 @@ export class Group<Link> {
   #isAhead(session: EdgeSession<Link>, position: Position | undefined): boolean {
     if (this.#ahead.size === 0 || position === undefined) return false;
     const ahead = this.#ahead.get(session);
-    return ahead !== undefined && isReached(ahead, position);
+    return ahead !== undefined && ahead.epoch === position.epoch && ahead.offset >= position.offset;
   }
 
-  #forgetReached(): void {
-    for (const [session, position] of this.#ahead) {
-      if (isReached(this.#position, position)) this.#ahead.delete(session);
+  /** Sessions that were given this event, or one of another epoch than theirs, stand where the group stands. */
+  #forgetReached(position: Position): void {
+    for (const [session, ahead] of this.#ahead) {
+      if (ahead.epoch !== position.epoch || !isAhead(ahead, position)) this.#ahead.delete(session);
     }
   }
 }
 
-/** Whether who stands at `position` has been given `target`; positions of other epochs do not compare. */
-function isReached(position: Position | undefined, target: Position): boolean {
-  return position !== undefined && position.epoch === target.epoch && position.offset >= target.offset;
+/** Fanouts know as many keys of a channel. */
+const MAX_LATEST_KEYS = 256;
+
+/** Whether a session at `ahead` cannot be said to stand at `position`: positions of other epochs do not compare. */
+function isAhead(ahead: Position, position: Position | undefined): boolean {
+  return position === undefined || ahead.epoch !== position.epoch || ahead.offset > position.offset;
 }

@@ -5,7 +5,7 @@
 import type { Duplex } from "node:stream";
 import type WebSocket from "ws";
 import { CloseCode } from "#proto/close-codes.js";
-import { decodeClientFrame, encodeServerFrame } from "#proto/frame-codec.js";
+import { decodeClientFrame, encodeServerFrame, UnusableFrame } from "#proto/frame-codec.js";
 import { GatewayError, toGatewayError } from "#proto/errors.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 import type { Authenticate } from "#proto/gen/realtime/client/v1/client_frame.js";
@@ -60,6 +60,9 @@ export class Connection implements SessionSocket, Beating {
   #closeReason: string | undefined;
   #isPausedForUnanswered = false;
   #isPausedForLink = false;
+  /** What ws had read already when reading was paused: at most one read of the socket. */
+  #readAhead: Buffer[] = [];
+  #forwarded = 0;
 
   constructor(options: ConnectionOptions) {
     this.connectionId = options.connectionId;
@@ -85,7 +88,11 @@ export class Connection implements SessionSocket, Beating {
     websocket.on("pong", () => (this.#hasSignOfLife = true));
     websocket.on("ping", () => (this.#hasSignOfLife = true));
     // What breaks RFC 6455 (size, UTF-8, masks) is closed by ws itself with 1002, 1007 or 1009.
-    websocket.on("error", () => (this.#closeReason ??= "protocol"));
+    websocket.on("error", () => {
+      this.#closeReason ??= "protocol";
+      // Its close frame is sent; nothing may follow it.
+      this.writer.end();
+    });
     websocket.on("close", () => this.#closed());
   }
 
@@ -99,7 +106,11 @@ export class Connection implements SessionSocket, Beating {
     if (phase.at === "open" || phase.at === "closed" || this.#closeReason !== undefined) return false;
     if (phase.at === "authenticating") clearTimeout(phase.deadline);
     this.#phase = { at: "open", session, expiresAtMs };
-    if (phase.at === "verifying") for (const payload of phase.early) this.#listener.frame(session, payload);
+    if (phase.at === "verifying") {
+      this.#readAhead = phase.early;
+      this.#forwardReadAhead();
+      if (!this.#isPaused) this.#websocket.resume();
+    }
     return true;
   }
 
@@ -119,7 +130,7 @@ export class Connection implements SessionSocket, Beating {
     this.#closeReason = label;
     this.writer.flush();
     this.writer.end();
-    this.#websocket.close(code, Buffer.from(reason).subarray(0, MAX_REASON_BYTES).toString());
+    this.#websocket.close(isOwnCode(code) ? code : CloseCode.INTERNAL, cutToBytes(reason, MAX_REASON_BYTES));
     // A client that does not read would otherwise never see the end of a paused socket.
     this.#websocket.resume();
   }
@@ -133,12 +144,13 @@ export class Connection implements SessionSocket, Beating {
   resumeReading(reason: PauseReason): void {
     if (reason === "link") this.#isPausedForLink = false;
     else this.#isPausedForUnanswered = false;
-    if (!this.#isPausedForLink && !this.#isPausedForUnanswered) this.#websocket.resume();
+    this.#forwardReadAhead();
+    if (!this.#isPaused) this.#websocket.resume();
   }
 
   takeSignOfLife(): boolean {
     // A socket that the edge itself does not read cannot give one.
-    const had = this.#hasSignOfLife || this.#isPausedForLink || this.#isPausedForUnanswered;
+    const had = this.#hasSignOfLife || this.#isPaused;
     this.#hasSignOfLife = false;
     return had;
   }
@@ -174,7 +186,8 @@ export class Connection implements SessionSocket, Beating {
     }
     switch (this.#phase.at) {
       case "open":
-        this.#listener.frame(this.#phase.session, data);
+        if (this.#isPaused) this.#readAhead.push(data);
+        else this.#listener.frame(this.#phase.session, data);
         return;
       case "authenticating":
         this.#readFirstFrame(data);
@@ -189,9 +202,29 @@ export class Connection implements SessionSocket, Beating {
     }
   }
 
+  get #isPaused(): boolean {
+    return this.#isPausedForLink || this.#isPausedForUnanswered;
+  }
+
+  /** Up to the frame that pauses reading again. May be entered again from within. */
+  #forwardReadAhead(): void {
+    while (this.#phase.at === "open" && this.#closeReason === undefined && !this.#isPaused) {
+      const frame = this.#readAhead[this.#forwarded];
+      if (frame === undefined) {
+        this.#readAhead = [];
+        this.#forwarded = 0;
+        return;
+      }
+      this.#forwarded += 1;
+      this.#listener.frame(this.#phase.session, frame);
+    }
+  }
+
   #readFirstFrame(data: Buffer): void {
+    let replyTo = 0;
     try {
       const { id, body } = decodeClientFrame(this.framing, data);
+      replyTo = id;
       if (body?.$case !== "authenticate") {
         throw new GatewayError(
           "unauthenticated",
@@ -200,9 +233,11 @@ export class Connection implements SessionSocket, Beating {
       }
       if (this.#phase.at === "authenticating") clearTimeout(this.#phase.deadline);
       this.#phase = { at: "verifying", early: [] };
+      this.#websocket.pause();
       this.#listener.authenticate(this, body.value, id);
     } catch (thrown) {
-      this.refuse(toGatewayError(thrown), CloseCode.UNAUTHENTICATED);
+      if (thrown instanceof UnusableFrame) replyTo = thrown.frameId;
+      this.refuse(toGatewayError(thrown), CloseCode.UNAUTHENTICATED, replyTo);
     }
   }
 
@@ -210,6 +245,11 @@ export class Connection implements SessionSocket, Beating {
     const phase = this.#phase;
     if (phase.at === "closed") return;
     if (phase.at === "authenticating") clearTimeout(phase.deadline);
+    if (phase.at === "open" && this.#closeReason === undefined) {
+      // Who sends a burst and leaves has sent it.
+      for (const frame of this.#readAhead.slice(this.#forwarded)) this.#listener.frame(phase.session, frame);
+    }
+    this.#readAhead = [];
     this.#phase = { at: "closed" };
     this.writer.end();
     this.slot.closed();
@@ -225,6 +265,20 @@ const MAX_EARLY_FRAMES = 16;
 
 /** RFC 6455, section 5.5: a control frame's body has at most 125 bytes, two of them the code. */
 const MAX_REASON_BYTES = 123;
+
+/** Whole characters only: half of one would become a longer one, and ws throws at what is too long. */
+function cutToBytes(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxBytes) return text;
+  let end = maxBytes;
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return bytes.toString("utf8", 0, end);
+}
+
+/** The range for applications (RFC 6455, section 7.4.2); ws throws at codes that must not be sent. */
+function isOwnCode(code: number): boolean {
+  return code >= 4000 && code <= 4999;
+}
 
 /** Why sockets were closed, as the metric says it. */
 function closeLabel(code: number): string {

@@ -79,7 +79,8 @@ export class SocketWriter {
   /** The newest frame of a key. */
   writeLatest(key: string, frame: Buffer): void {
     if (this.#isEnded) return;
-    if (this.queuedBytes <= this.#options.limits.conflateBytes) {
+    // While anything is held, all of it is: a newer value written now would be followed by the older one.
+    if (this.#held === undefined && !this.#isBehind) {
       this.write(frame);
       return;
     }
@@ -88,13 +89,14 @@ export class SocketWriter {
     if (older !== undefined) this.#options.counters.framesConflated += 1;
     this.#held.set(key, frame);
     this.#heldBytes += frame.length - (older?.length ?? 0);
-    this.#watch();
+    if (this.#options.socket.writableNeedDrain) this.#watch();
     this.#refuseSlow();
   }
 
   /** A frame that may be lost. */
   writeEphemeral(frame: Buffer): void {
-    if (this.queuedBytes > this.#options.limits.conflateBytes) this.#options.counters.framesDropped += 1;
+    if (this.#isEnded) return;
+    if (this.#isBehind) this.#options.counters.framesDropped += 1;
     else this.write(frame);
   }
 
@@ -102,6 +104,10 @@ export class SocketWriter {
     const frames = this.#frames;
     if (frames.length === 0 || this.#isEnded) return;
     const { socket, counters } = this.#options;
+    if (!socket.writable) {
+      this.end();
+      return;
+    }
     const bytes = this.#frameBytes;
     this.#frames = [];
     this.#frameBytes = 0;
@@ -119,7 +125,7 @@ export class SocketWriter {
     if (socket.writableNeedDrain) {
       this.#watch();
       this.#refuseSlow();
-    }
+    } else this.#releaseHeld();
   }
 
   /** Drops what is queued here and takes nothing more: the socket is gone. */
@@ -137,6 +143,14 @@ export class SocketWriter {
     if (!this.#isEnded) this.#options.onSlow();
   }
 
+  /** Whether so much waits that latest values replace each other; a flush or a drain is still to come then. */
+  get #isBehind(): boolean {
+    return (
+      this.queuedBytes > this.#options.limits.conflateBytes &&
+      (this.#frames.length > 0 || this.#options.socket.writableNeedDrain)
+    );
+  }
+
   #refuseSlow(): void {
     if (this.queuedBytes > this.#options.limits.closeBytes) this.#options.onSlow();
   }
@@ -150,9 +164,13 @@ export class SocketWriter {
 
   readonly #drained = (): void => {
     this.#options.backlogged.delete(this);
+    this.#releaseHeld();
+  };
+
+  #releaseHeld(): void {
     const held = this.#held;
     this.#held = undefined;
     this.#heldBytes = 0;
     if (held !== undefined) for (const frame of held.values()) this.write(frame);
-  };
+  }
 }

@@ -24,5 +24,7 @@ export function refuseUpgrade(socket: Duplex, refusal: UpgradeRefusal): void {
   if (refusal.retryAfterMs !== undefined)
     lines.push(`Retry-After: ${Math.ceil(refusal.retryAfterMs / 1000)}`);
   socket.on("error", () => socket.destroy());
+  // Nobody reads this socket any more: without this one whose peer stays silent would stay for ever.
+  socket.once("finish", () => socket.destroy());
   socket.end(`${lines.join("\r\n")}\r\n\r\n${body}`);
 }

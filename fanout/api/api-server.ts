@@ -97,7 +97,7 @@ export class ApiServer {
     const bound = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync(address, this.#access.credentials, (error, boundPort) => {
         if (error === null) resolve(boundPort);
-        else reject(new Error(`the API cannot be served on ${address}: ${error.message}`, { cause: error }));
+        else reject(new Error(`API_PORT: cannot listen on ${address}: ${error.message}`, { cause: error }));
       });
     });
     this.#options.logger.info({ host, port: bound, access: this.describeAccess() }, "the api is served");

@@ -18,6 +18,8 @@ export interface ChannelsOptions {
   readonly nowMs: () => number;
   /** A word of another fanout (or this one) about a followed channel. */
   readonly onSignal: (channel: Channel, signal: Uint8Array) => void;
+  /** Such words may have been lost. */
+  readonly onInterrupted: (channel: Channel) => void;
 }
 
 const LINGER_MS = 10_000;

@@ -24,7 +24,7 @@ export interface ChannelDelivery {
 /** The sockets of one edge that follow the channel. */
 export interface ChannelAudience {
   deliver(delivery: ChannelDelivery): void;
-  /** Events between what was delivered and `position` are lost: clients must load their state anew. */
+  /** Events up to `position` that were not delivered are lost: clients must load their state anew. */
   missed(position: StreamPosition): void;
 }
 
@@ -34,6 +34,8 @@ export interface FollowedChannelOptions {
   readonly counters: FanoutCounters;
   readonly logger: Logger;
   readonly onSignal: (channel: Channel, signal: Uint8Array) => void;
+  /** The way was interrupted and is back: signals may have been lost. */
+  readonly onInterrupted: (channel: Channel) => void;
 }
 
 /** Latest values of so many keys are known here; beyond, the oldest is forgotten. */
@@ -49,13 +51,18 @@ export class FollowedChannel {
   users = 0;
   /** When the last user left. */
   idleSinceMs = 0;
+  /** Counts what may have changed who takes part: permission that was checked before the last one is out of date. */
+  signals = 0;
   readonly #options: FollowedChannelOptions;
   #position: StreamPosition | undefined;
   #active: Promise<void>;
+  #isHeard = false;
   #isActive = false;
   #isClosed = false;
   #isCatchingUp = false;
   #needsCatchUp = false;
+  /** Since the last comparison messages may have been lost: then a history that is gone was not just outlived. */
+  #wasInterrupted = false;
   #retry: NodeJS.Timeout | undefined;
 
   constructor(options: FollowedChannelOptions) {
@@ -80,20 +87,24 @@ export class FollowedChannel {
     return this.#active;
   }
 
-  /** Before the store was reached: somebody was given events up to here, and those after it are owed. */
-  owe(position: StreamPosition): void {
-    if (this.#isActive) return;
+  /**
+   * Somebody was given events up to here, and those after it are owed. False where they cannot be given any more:
+   * the channel has moved on without them.
+   */
+  owe(position: StreamPosition): boolean {
     const known = this.#position;
-    if (known === undefined || (known.epoch === position.epoch && known.offset > position.offset)) {
-      this.#position = position;
-    }
+    if (this.#isActive) return known?.epoch === position.epoch && known.offset <= position.offset;
+    if (known !== undefined && known.epoch !== position.epoch) return false;
+    this.#wasInterrupted = true;
+    if (known === undefined || known.offset > position.offset) this.#position = position;
+    return true;
   }
 
   /** Compares with the store's position, and reads what was lost on the way. */
   check(stored: StreamPosition): void {
     const position = this.#position;
     if (!this.#isActive || position === undefined) return;
-    if (stored.epoch !== position.epoch || stored.offset > position.offset) void this.#catchUp();
+    if (!isSame(stored, position)) void this.#catchUp();
   }
 
   hear(message: BrokerMessage): void {
@@ -111,10 +122,14 @@ export class FollowedChannel {
         });
         return;
       case "signal":
+        this.signals += 1;
         this.#options.onSignal(this.channel, message.signal);
         return;
       case "resubscribed":
-        void this.#catchUp();
+        this.signals += 1;
+        this.#wasInterrupted = true;
+        if (this.#isActive) void this.#catchUp();
+        this.#options.onInterrupted(this.channel);
         return;
     }
   }
@@ -129,7 +144,11 @@ export class FollowedChannel {
     const known = this.#position;
     if (!this.#isActive || known === undefined) return; // `state`, read after following, covers it.
     const isSameHistory = position.epoch === known.epoch || isBeforeHistory(known);
-    if (isSameHistory && position.offset <= known.offset) return;
+    if (isSameHistory && position.offset <= known.offset) {
+      // Another event where one was delivered: the store lost some, and goes on without them.
+      if (position.offset === known.offset && position.tag !== known.tag) void this.#catchUp();
+      return;
+    }
     if (isSameHistory && position.offset === known.offset + 1 && !this.#isCatchingUp) {
       this.#advance(position, payload);
     } else void this.#catchUp();
@@ -172,12 +191,14 @@ export class FollowedChannel {
   async #start(): Promise<void> {
     const { broker, counters } = this.#options;
     try {
-      await broker.follow(this.channel, (message) => this.hear(message));
+      if (!this.#isHeard) await broker.follow(this.channel, (message) => this.hear(message));
+      this.#isHeard = true;
       const state = await broker.state(this.channel);
       for (const value of state.latest) this.#hearLatest(value);
       this.#isActive = true;
       if (this.#position === undefined) this.#position = state.position;
       else this.check(state.position);
+      if (this.#wasInterrupted) void this.#catchUp();
     } catch (error) {
       counters.storeFailures += 1;
       if (!this.#isClosed) this.#retry = setTimeout(() => this.#tryAgain(), RETRY_MS * (0.5 + Math.random()));
@@ -203,6 +224,7 @@ export class FollowedChannel {
       }
     } catch (error) {
       // The next message, resubscription or comparison of positions tries again.
+      this.#wasInterrupted = true;
       this.#options.counters.storeFailures += 1;
       this.#options.logger.debug({ err: error, channelKind: this.channel.kind }, "catching up failed");
     } finally {
@@ -212,10 +234,20 @@ export class FollowedChannel {
 
   async #readMissed(): Promise<void> {
     const { broker, counters } = this.#options;
+    const wasInterrupted = this.#wasInterrupted;
+    this.#wasInterrupted = false;
     const state = await broker.state(this.channel);
     for (const value of state.latest) this.#hearLatest(value);
+    if (isBeforeHistory(state.position) && !wasInterrupted) {
+      // Everything was delivered; the store has outlived it.
+      this.#position = state.position;
+      return;
+    }
     const known = this.#comparable(state.position);
-    if (known.offset > state.position.offset) {
+    if (
+      known.offset > state.position.offset ||
+      (known.offset === state.position.offset && known.tag !== state.position.tag)
+    ) {
       this.#jump(state.position);
       return;
     }
@@ -258,6 +290,10 @@ export class FollowedChannel {
     this.#options.counters.historyHoles += 1;
     for (const audience of this.audiences) audience.missed(position);
   }
+}
+
+function isSame(left: StreamPosition, right: StreamPosition): boolean {
+  return left.epoch === right.epoch && left.offset === right.offset && left.tag === right.tag;
 }
 
 /** A channel has no epoch before its first event. */

@@ -5,10 +5,11 @@
  * means is left to `incoming-events.ts`.
  */
 import { Envelope } from "#proto/gen/realtime/events/v1/envelope.js";
+import { isNestedDeeper } from "#proto/json-guard.js";
 import { isIdentifier } from "#fanout/channel/channel.js";
 import type { SinkRecord } from "./event-sink.js";
 import { UnreadableRecord, type SourceRecord } from "./event-source.js";
-import { depthOf, faultOf, isJsonDeeperThan, isPlainObject } from "./json-guard.js";
+import { depthOf, faultOf, isPlainObject } from "./json-guard.js";
 
 /** An envelope that was checked; absent texts are empty. */
 export interface CheckedEnvelope {
@@ -95,7 +96,7 @@ function readProtobuf(value: Uint8Array): Readonly<Record<string, unknown>> {
 }
 
 function readJson(value: Uint8Array): Readonly<Record<string, unknown>> {
-  if (isJsonDeeperThan(MAX_DEPTH, value)) throw tooDeep();
+  if (isNestedDeeper(value, MAX_DEPTH)) throw tooDeep();
   let parsed: unknown;
   try {
     parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(value));

@@ -2,34 +2,6 @@
  * What has to be known about foreign data before anything walks it: how deep it is, and whether it holds
  * what steers JavaScript (`__proto__`) or what protobuf's Struct cannot say (NaN, infinities).
  */
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const OPEN_BRACKET = 0x5b;
-const CLOSE_BRACKET = 0x5d;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-
-/** Whether JSON text nests deeper than that; one pass, without recursion, before it is parsed. */
-export function isJsonDeeperThan(maxDepth: number, json: Uint8Array): boolean {
-  let depth = 0;
-  let isInString = false;
-  for (let index = 0; index < json.length; index += 1) {
-    const byte = json[index];
-    if (isInString) {
-      if (byte === BACKSLASH) index += 1;
-      else if (byte === QUOTE) isInString = false;
-    } else if (byte === QUOTE) {
-      isInString = true;
-    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-      depth += 1;
-      if (depth > maxDepth) return true;
-    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
-      depth -= 1;
-    }
-  }
-  return false;
-}
-
 /** Why a parsed value must not go on; undefined where it may. Its depth is bounded by the caller. */
 export function faultOf(value: unknown): string | undefined {
   if (typeof value === "number" && !Number.isFinite(value)) return "it holds a number that is not finite";

@@ -127,11 +127,15 @@ export class FanoutLink {
 
   leave(member: GroupMember, channel: FollowedChannel): void {
     const group = this.#groups.get(channel);
-    if (group === undefined) return;
-    group.leave(member);
-    if (!group.isEmpty) return;
-    this.#groups.delete(channel);
-    channel.audiences.delete(group);
+    group?.leave(member);
+    if (group?.isEmpty === true) this.#endGroup(group, channel);
+  }
+
+  /** The session lives here no more, which its edge knows or is told. */
+  forget(member: GroupMember, channel: FollowedChannel): void {
+    const group = this.#groups.get(channel);
+    group?.forget(member);
+    if (group?.isEmpty === true) this.#endGroup(group, channel);
   }
 
   /** Sends the status unasked: something changed. */
@@ -150,6 +154,11 @@ export class FanoutLink {
 
   destroy(reason: string): void {
     this.#options.stream.destroy(reason);
+  }
+
+  #endGroup(group: LinkGroup, channel: FollowedChannel): void {
+    this.#groups.delete(channel);
+    channel.audiences.delete(group);
   }
 
   #receive(batch: Uint8Array): void {

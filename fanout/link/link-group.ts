@@ -26,6 +26,8 @@ const EMPTY = new Uint8Array(0);
 export class LinkGroup implements ChannelAudience {
   readonly #members = new Map<GroupMember, number>();
   readonly #counts = new Map<number, number>();
+  /** A value that came after somebody joined must not take the queue's place of one from before: they would miss it. */
+  #joins = 0;
   readonly #options: {
     readonly link: FanoutLink;
     readonly number: number;
@@ -50,6 +52,7 @@ export class LinkGroup implements ChannelAudience {
     const { link, number, channel } = this.#options;
     const framing = member.framing === Framing.FRAMING_JSON ? WITH_JSON : WITH_PROTOBUF;
     this.#members.set(member, framing);
+    this.#joins += 1;
     this.#counts.set(framing, (this.#counts.get(framing) ?? 0) + 1);
     link.send({
       $case: "join",
@@ -63,16 +66,22 @@ export class LinkGroup implements ChannelAudience {
   }
 
   leave(member: GroupMember): void {
-    const framing = this.#members.get(member);
-    if (framing === undefined) return;
-    this.#members.delete(member);
-    this.#counts.set(framing, (this.#counts.get(framing) ?? 1) - 1);
+    if (!this.forget(member)) return;
     const { link, number } = this.#options;
     link.send({ $case: "leave", value: { group: number, session: member.number } });
   }
 
+  /** Leaves without a word: the edge forgets the session with all its groups, and notes where it stood in them. */
+  forget(member: GroupMember): boolean {
+    const framing = this.#members.get(member);
+    if (framing === undefined) return false;
+    this.#members.delete(member);
+    this.#counts.set(framing, (this.#counts.get(framing) ?? 1) - 1);
+    return true;
+  }
+
   deliver(delivery: ChannelDelivery): void {
-    const { link, number, counters, channel } = this.#options;
+    const { link, number, counters } = this.#options;
     const { kind } = delivery;
     countOne(counters.eventsSent, delivery.frames.bodyName);
     if (kind.class === "ephemeral") {
@@ -80,7 +89,7 @@ export class LinkGroup implements ChannelAudience {
       return;
     }
     const item = deliverItem(number, this.#encodeOnce(delivery));
-    if (kind.class === "latest") link.writer.latest(`${channel.channel.key} ${kind.key}`, item);
+    if (kind.class === "latest") link.writer.latest(`${number} ${this.#joins} ${kind.key}`, item);
     else link.writer.keep(item);
   }
 

@@ -59,6 +59,12 @@ export class LinkHost {
   /** Takes a stream that an edge has opened. */
   accept(stream: LinkStream): void {
     const { sessions, counters } = this.#options;
+    if (this.#isDraining) {
+      // An edge would bring its sessions back before it heard that they must go.
+      stream.listen({ batch: () => undefined, drained: () => undefined, closed: () => undefined });
+      stream.destroy("this fanout ends");
+      return;
+    }
     const link = new FanoutLink({
       stream,
       fanoutId: this.#options.fanoutId,
@@ -101,12 +107,14 @@ export class LinkHost {
   }
 
   stop(): void {
+    this.#isDraining = true;
     for (const timer of this.#timers) clearInterval(timer);
     for (const link of this.#links) link.destroy("the fanout ends");
   }
 
   #greeted(link: FanoutLink): void {
     this.#renew(link);
+    // It was opened before the drain began, and says hello after it.
     if (this.#isDraining) link.send({ $case: "drain", value: { withinMs: 0 } });
   }
 

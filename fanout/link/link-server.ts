@@ -58,7 +58,7 @@ export class LinkServer {
     const bound = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync(address, credentials, (error, boundPort) => {
         if (error === null) resolve(boundPort);
-        else reject(error);
+        else reject(new Error(`LINK_PORT: cannot listen on ${address}: ${error.message}`, { cause: error }));
       });
     });
     return { port: bound };

@@ -49,7 +49,10 @@ export class LocationWriter {
       .put([...batch.values()])
       .catch(() => {
         this.options.counters.storeFailures += 1;
-        for (const [key, location] of batch) if (!this.#waiting.has(key)) this.#waiting.set(key, location);
+        for (const [key, location] of batch) {
+          if (this.#waiting.size >= MAX_WAITING) break;
+          if (!this.#waiting.has(key)) this.#waiting.set(key, location);
+        }
       })
       .finally(() => {
         this.#writing = undefined;

@@ -55,7 +55,10 @@ export class RedisLocations implements Locations {
   }
 
   async get(app: string, workerId: string): Promise<KnownLocation | undefined> {
-    const stored = await this.#connection.run((client) => client.getBuffer(locationKey(app, workerId).key));
+    const stored = await this.#connection.run(
+      (client) => client.getBuffer(locationKey(app, workerId).key),
+      "read-location",
+    );
     if (!stored) return undefined;
     return { app, workerId, version: readUint64(stored, 0), payload: stored.subarray(VERSION_BYTES) };
   }

@@ -21,6 +21,17 @@ afterEach(() => {
 });
 
 describe("a connection to Redis", () => {
+  it("counts what it sends, by the name of the script or command", async () => {
+    const connection = await connect(inject("redisUrl"));
+    const before = connection.operations();
+    await connection.timeUs();
+    await connection.timeUs();
+    await connection.run((client) => client.get(SCHEMA_KEY), "read-schema");
+    const counted = (operation: string) =>
+      (connection.operations().get(operation) ?? 0) - (before.get(operation) ?? 0);
+    expect([counted("time"), counted("read-schema"), counted("ssubscribe")]).toEqual([2, 1, 0]);
+  });
+
   it("that cannot be made is an error that names REDIS_URL and the address, not the password", async () => {
     const port = await freePort();
     const failure = await connect(`redis://:secret@127.0.0.1:${port}`).catch((error: unknown) =>
@@ -67,7 +78,7 @@ describe("a connection to Redis", () => {
     if (!partition) throw new Error("there are partitions");
     const sha1 = "0".repeat(40);
     const reply = await connection.script(
-      { source, sha1 },
+      { name: "echo", source, sha1 },
       { partition, keys: [], args: [Buffer.from([0, 255])] },
     );
     expect(reply).toEqual([Buffer.from([0, 255]), expect.any(Buffer)]);
@@ -79,7 +90,9 @@ describe("a connection to Redis", () => {
     const there = channelKeys(channelOf("app", "order", "2"));
     expect(here.partition).not.toEqual(there.partition);
     const call = { partition: here.partition, keys: [here.meta, there.meta], args: [] };
-    await expect(connection.script({ source: "return 1", sha1: "" }, call)).rejects.toThrow("partition");
+    await expect(connection.script({ name: "one", source: "return 1", sha1: "" }, call)).rejects.toThrow(
+      "partition",
+    );
   });
 
   it("agrees with Redis about slots", async () => {

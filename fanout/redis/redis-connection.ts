@@ -47,6 +47,8 @@ export class RedisConnection {
   readonly #breaker = new CircuitBreaker(BREAKER);
   readonly #onFault: FaultListener;
   readonly #listeners = new Set<(status: RedisStatus) => void>();
+  /** By the name of a script or a command: a closed set. */
+  readonly #operations = new Map<string, number>();
   #reconnectAttempts = 0;
   #isOpen = false;
   #isClosed = false;
@@ -101,10 +103,19 @@ export class RedisConnection {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Runs commands; those of one turn of the event loop share a round trip. */
-  async run<T>(commands: (client: RedisClient) => Promise<T>): Promise<T> {
+  /** How often each operation was sent to Redis. */
+  operations(): ReadonlyMap<string, number> {
+    return new Map([...this.#operations, ["ssubscribe", this.subscriber.commands]]);
+  }
+
+  /**
+   * Runs commands; those of one turn of the event loop share a round trip. `operation` is what they are
+   * counted under.
+   */
+  async run<T>(commands: (client: RedisClient) => Promise<T>, operation = "other"): Promise<T> {
     const waitMs = this.#client.status === "ready" ? this.#breaker.admit(Date.now()) : RETRY_AFTER_MS;
     if (waitMs > 0) throw unavailable(waitMs);
+    this.#operations.set(operation, (this.#operations.get(operation) ?? 0) + 1);
     try {
       const answer = await commands(this.#client);
       if (this.#breaker.isOpen) {
@@ -132,12 +143,12 @@ export class RedisConnection {
         if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
         return client.evalBuffer(script.source, call.keys.length, ...call.keys, ...call.args);
       }
-    });
+    }, script.name);
   }
 
   /** Redis's time, in microseconds since 1970. */
   async timeUs(): Promise<number> {
-    const [seconds, microseconds] = await this.run((client) => client.time());
+    const [seconds, microseconds] = await this.run((client) => client.time(), "time");
     return Number(seconds) * 1_000_000 + Number(microseconds);
   }
 

@@ -32,6 +32,8 @@ export class RedisSubscriber {
   readonly #toSubscribe = new Map<string, Waiter>();
   readonly #toUnsubscribe = new Map<string, Partition>();
   readonly #pingTimer: NodeJS.Timeout;
+  /** Commands to subscribe that were sent; each may name many channels. */
+  commands = 0;
   #isFlushScheduled = false;
   #hasBeenReady = false;
   #isClosed = false;
@@ -122,6 +124,7 @@ export class RedisSubscriber {
       if (subscription) wanted.push({ name, partition: subscription.partition });
     }
     for (const names of inCommands(wanted)) {
+      this.commands += 1;
       this.#client.ssubscribe(...names).then(
         () => names.forEach((name) => waiters.get(name)?.resolve()),
         (error: unknown) => names.forEach((name) => waiters.get(name)?.reject(error)),
@@ -136,6 +139,7 @@ export class RedisSubscriber {
     }
     const wanted = [...this.#subscriptions].map(([name, { partition }]) => ({ name, partition }));
     for (const names of inCommands(wanted)) {
+      this.commands += 1;
       this.#client.ssubscribe(...names).then(
         () => this.#tellResubscribed(names),
         (error: unknown) => this.#startAgain("subscribing again", error),

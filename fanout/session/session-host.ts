@@ -12,8 +12,9 @@ import {
   type UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
-import type { Channel } from "#fanout/channel/channel.js";
+import { userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
+import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
 import type { WorkerAssignments } from "#fanout/location/worker-assignments.js";
 import type { FanoutCounters } from "../fanout-counters.js";
@@ -35,12 +36,15 @@ export interface SessionHostOptions {
   readonly logger: Logger;
 }
 
+const UNREADABLE = Symbol("a state that is none");
 const RETRY_AFTER_MESSAGE = "the store is away; reconnect in a moment";
 
 export class SessionHost {
   readonly #options: SessionHostOptions;
   readonly #byLink = new Map<FanoutLink, Map<number, Session>>();
   readonly #byUser = new Map<string, Set<Session>>();
+  /** The user's channel is heard as long as the user is here, followed or not: signals to disconnect come through it. */
+  readonly #userChannels = new Map<string, FollowedChannel>();
   #sessions = 0;
 
   constructor(options: SessionHostOptions) {
@@ -57,8 +61,17 @@ export class SessionHost {
 
   open(link: FanoutLink, open: OpenSession): void {
     const { principal } = open;
-    if (principal === undefined) return;
-    const snapshot = open.state.length === 0 ? undefined : SessionSnapshot.decode(open.state);
+    const snapshot = readState(open.state);
+    if (principal === undefined || snapshot === UNREADABLE) {
+      this.#options.logger.error({ edge: link.edgeId, connectionId: open.connectionId }, "not a session");
+      const close = {
+        session: open.session,
+        code: CloseCode.INTERNAL,
+        reason: "the session cannot be opened",
+      };
+      link.send({ $case: "close", value: close });
+      return;
+    }
     const session = new Session({
       link,
       open,
@@ -108,8 +121,7 @@ export class SessionHost {
     const signal = Signal.decode(bytes);
     switch (signal.kind) {
       case SignalKind.SIGNAL_KIND_MEMBERS_CHANGED:
-        if (channel.kind === "user") this.#options.assignments.changed(channel.app, channel.id);
-        else void this.#options.membership.check(channel, this.#followersOf(channel));
+        this.membersChanged(channel);
         return;
       case SignalKind.SIGNAL_KIND_DISCONNECT:
         if (channel.kind === "user") this.#disconnect(channel, signal);
@@ -117,6 +129,12 @@ export class SessionHost {
       default:
         return;
     }
+  }
+
+  /** Who takes part in the channel, or what the user takes part in, has changed or may have. */
+  membersChanged(channel: Channel): void {
+    if (channel.kind === "user") this.#options.assignments.changed(channel.app, channel.id);
+    else void this.#options.membership.check(channel, this.#followersOf(channel));
   }
 
   #disconnect(channel: Channel, signal: Signal): void {
@@ -151,6 +169,7 @@ export class SessionHost {
       this.#storeFailed();
       logger.warn({ err: error, connectionId: session.connectionId }, "a session could not be opened");
       session.close(CloseCode.OVERLOADED, RETRY_AFTER_MESSAGE);
+      session.fail();
     }
   }
 
@@ -168,6 +187,8 @@ export class SessionHost {
     if (ofUser === undefined) {
       ofUser = new Set<Session>();
       this.#byUser.set(user, ofUser);
+      const { app, userId } = session.principal;
+      this.#userChannels.set(user, this.#options.channels.acquire(userChannel(app, userId)));
     }
     ofUser.add(session);
     this.#sessions += 1;
@@ -176,21 +197,35 @@ export class SessionHost {
   #remove(session: Session): void {
     if (!this.#byLink.get(session.link)?.delete(session.number)) return;
     this.#sessions -= 1;
-    for (const followed of [...session.follows.values()]) {
-      session.leave(followed);
+    for (const followed of session.follows.values()) {
+      session.link.forget(session, followed);
       this.#options.channels.release(followed);
     }
+    session.follows.clear();
     session.end();
     const user = userKey(session);
     const ofUser = this.#byUser.get(user);
     ofUser?.delete(session);
     if (ofUser?.size !== 0) return;
     this.#byUser.delete(user);
+    const own = this.#userChannels.get(user);
+    this.#userChannels.delete(user);
+    if (own !== undefined) this.#options.channels.release(own);
     this.#options.assignments.forget(session.principal.app, session.principal.userId);
   }
 
   #storeFailed(): void {
     this.#options.counters.storeFailures += 1;
+  }
+}
+
+/** What an edge sends must never end the fanout: the next one would end by it too. */
+function readState(state: Uint8Array): SessionSnapshot | undefined | typeof UNREADABLE {
+  if (state.length === 0) return undefined;
+  try {
+    return SessionSnapshot.decode(state);
+  } catch {
+    return UNREADABLE;
   }
 }
 

@@ -11,7 +11,7 @@ import type { Broker, StreamPosition } from "#fanout/channel/broker.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import { EventFrames } from "#fanout/channel/event-frames.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
-import { replay } from "#fanout/channel/replay.js";
+import { replay, type Replay } from "#fanout/channel/replay.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
@@ -60,7 +60,7 @@ export class SessionOpener {
     // The record serves others' questions; the session does not wait for it.
     this.#register(session).catch(() => (this.#options.counters.storeFailures += 1));
     await Promise.all(
-      snapshot.channels.map((name) =>
+      [...new Set(snapshot.channels)].map((name) =>
         this.#restoreChannel(session, parseChannelName(session.principal.app, name, "")),
       ),
     );
@@ -73,21 +73,25 @@ export class SessionOpener {
     const followed = channels.acquire(channel);
     try {
       await followed.active();
-      await checkMayFollow(directory, session, channel);
-      const missed = after === undefined ? undefined : await replay(broker, followed, after);
-      if (session.isEnded) {
-        channels.release(followed);
-        return;
+      while (!session.follows.has(channel.key)) {
+        const { signals } = followed;
+        await checkMayFollow(directory, session, channel);
+        await replay({
+          broker,
+          followed,
+          after,
+          whenCaughtUp: (missed) => {
+            // Permission may have ended since it was checked: then it is checked again.
+            if (followed.signals === signals && !session.isEnded) {
+              this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
+            }
+          },
+        });
+        if (session.isEnded) {
+          channels.release(followed);
+          return;
+        }
       }
-      if (missed?.isComplete === false) {
-        session.send({ replyTo: 0, body: subscribed(followed, { recovered: false, latest: [] }) });
-      }
-      for (const event of missed?.events ?? []) {
-        session.sendEncoded(new EventFrames(event.payload, event.position).in(session.framing));
-      }
-      // A value may have come while the session had no home.
-      for (const value of followed.latest.values()) session.sendLatest(followed, value);
-      session.join(followed, missed?.upTo ?? followed.position);
     } catch (thrown) {
       if (session.isEnded || !(thrown instanceof GatewayError) || thrown.kind !== "unavailable") {
         channels.release(followed);
@@ -98,10 +102,29 @@ export class SessionOpener {
     }
   }
 
+  #rejoin(
+    session: Session,
+    entry: { followed: FollowedChannel; missed: Replay; hadPosition: boolean },
+  ): void {
+    const { followed, missed, hadPosition } = entry;
+    if (hadPosition && !missed.isComplete) this.#tellMissed(session, followed, missed.from);
+    for (const event of missed.events) {
+      session.sendEncoded(new EventFrames(event.payload, event.position).in(session.framing));
+    }
+    // A value may have come while the session had no home.
+    for (const value of followed.latest.values()) session.sendLatest(followed, value);
+    session.join(followed, missed.upTo);
+  }
+
+  #tellMissed(session: Session, followed: FollowedChannel, position: StreamPosition | undefined): void {
+    session.send({ replyTo: 0, body: subscribed(followed, { recovered: false, latest: [], position }) });
+  }
+
   /** The store is away: live events of this process flow at once, and what was missed when it is back. */
   #joinWithoutStore(session: Session, followed: FollowedChannel, after: StreamPosition | undefined): void {
-    if (after !== undefined) followed.owe(after);
-    session.join(followed, after);
+    const isOwed = after === undefined || followed.owe(after);
+    if (!isOwed) this.#tellMissed(session, followed, followed.position);
+    session.join(followed, isOwed ? after : followed.position);
   }
 
   #tellEnded(session: Session, channel: Channel): void {

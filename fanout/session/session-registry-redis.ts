@@ -84,8 +84,9 @@ export class RedisSessionRegistry implements SessionRegistry {
   /** When each edge's lease ends or ended; undefined for an edge that is long gone. */
   async #leases(incarnations: readonly string[]): Promise<Map<string, number | undefined>> {
     const distinct = [...new Set(incarnations)];
-    const ends = await this.#connection.run((client) =>
-      Promise.all(distinct.map((incarnation) => client.get(edgeLeaseKey(incarnation).key))),
+    const ends = await this.#connection.run(
+      (client) => Promise.all(distinct.map((incarnation) => client.get(edgeLeaseKey(incarnation).key))),
+      "read-edge-leases",
     );
     return new Map(
       distinct.map((incarnation, index) => {

@@ -52,6 +52,7 @@ export class Session implements GroupMember {
   #lastUpSequence: number;
   #isBusy = true;
   #isEnded = false;
+  #hasFailed = false;
   #whenIdle: (() => void) | undefined;
 
   constructor(options: SessionOptions) {
@@ -79,9 +80,16 @@ export class Session implements GroupMember {
     this.#run();
   }
 
+  /** It could not be opened: its frames are nobody's, and it can be given back. */
+  fail(): void {
+    this.#hasFailed = true;
+    this.#frames = [];
+    this.begin();
+  }
+
   /** A frame that was seen before is not dealt with again. The edge bounds how many can wait. */
   take(frame: UpFrame): void {
-    if (this.#isEnded || frame.upSequence <= this.#lastUpSequence) return;
+    if (this.#isEnded || this.#hasFailed || frame.upSequence <= this.#lastUpSequence) return;
     this.#lastUpSequence = frame.upSequence;
     this.#frames.push(frame);
     this.#run();

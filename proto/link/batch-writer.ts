@@ -64,6 +64,8 @@ export class BatchWriter {
   /** Queues the newest value of a key; under pressure it takes the place of an older one. */
   latest(key: string, item: Uint8Array): void {
     if (!this.isUnderPressure) {
+      // A newer value must never take the place of one that stands before this.
+      this.#latestIndex.delete(key);
       this.#push(item);
       return;
     }

@@ -45,6 +45,7 @@ type Call = ClientDuplexStream<Uint8Array, Uint8Array> | ServerDuplexStream<Uint
 export class GrpcLinkStream implements LinkStream {
   #listener: LinkStreamListener | undefined;
   #isClosed = false;
+  #isEnding = false;
 
   constructor(
     private readonly call: Call,
@@ -56,12 +57,16 @@ export class GrpcLinkStream implements LinkStream {
     call.on("drain", () => this.#listener?.drained());
     call.on("error", (error: Error) => this.#close(error.message));
     call.on("cancelled", () => this.#close("cancelled"));
-    call.on("end", () => this.#close("ended by the peer"));
+    call.on("end", () => {
+      // Half a stream is no link: a call that only one side has ended would stay for ever.
+      this.end();
+      this.#close("ended by the peer");
+    });
     call.on("close", () => this.#close("closed"));
   }
 
   send(batch: Uint8Array): boolean {
-    if (this.#isClosed) return true;
+    if (this.#isClosed || this.#isEnding) return true;
     return this.call.write(batch);
   }
 
@@ -70,12 +75,16 @@ export class GrpcLinkStream implements LinkStream {
   }
 
   end(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
     this.call.end();
   }
 
   destroy(reason: string): void {
-    this.kill(reason);
+    if (this.#isClosed) return;
+    // First, so that what the call says of its end is not taken for the reason.
     this.#close(reason);
+    this.kill(reason);
   }
 
   #close(reason: string): void {

@@ -4,6 +4,7 @@ import { defaultOf, type ProcessName, type Variable } from "./variable.js";
 
 const INDENT = "      ";
 const WIDTH = 100;
+const HELP_ARGUMENTS: ReadonlySet<string> = new Set(["--help", "-h"]);
 
 export interface HelpOptions {
   readonly process: ProcessName;
@@ -28,9 +29,14 @@ export function helpText({ process, command, about }: HelpOptions): string {
   ].join("\n");
 }
 
+/** Arguments that a process does not take: what somebody meant by them must not be passed over. */
+export function unknownArguments(args: readonly string[]): readonly string[] {
+  return args.filter((arg) => !HELP_ARGUMENTS.has(arg));
+}
+
 /** Whether the arguments of a process ask for help. */
 export function asksForHelp(args: readonly string[]): boolean {
-  return args.includes("--help") || args.includes("-h");
+  return args.some((arg) => HELP_ARGUMENTS.has(arg));
 }
 
 function rowLines(variable: Variable, process: ProcessName): string[] {

@@ -11,6 +11,7 @@ import type { ConnectLink } from "#edge/link/link-pool.js";
 import type { ProcessConfig, SocketConfig } from "#services/config/config.js";
 import { edgeMetricsRoute } from "#services/http/edge-metrics-route.js";
 import { healthRoutes, type DependencyReport } from "#services/http/health-routes.js";
+import { socketsOnlyRoute } from "#services/http/sockets-only-route.js";
 import { closeHttpServer, createHttpServer, listen } from "#services/http/http-server.js";
 import { createRequestHandler } from "#services/http/request-handler.js";
 import type { ShutdownStage } from "#services/lifecycle/shutdown.js";
@@ -66,6 +67,7 @@ export class EdgePart {
         health: () => this.#health(),
         ready: () => ({ reasons: this.#unready() }),
       }),
+      socketsOnlyRoute("/ws"),
       edgeMetricsRoute({
         report: () => ({
           connectedSockets: this.edge.health.connections,
@@ -81,7 +83,8 @@ export class EdgePart {
   /** Resolves with the port when sockets are welcome. */
   async start(): Promise<number> {
     this.edge.start();
-    return listen(this.#server, { host: this.#options.process.host, port: this.#options.sockets.port });
+    const { process, sockets } = this.#options;
+    return listen(this.#server, { host: process.host, port: sockets.port, portVariable: "PORT" });
   }
 
   get stages(): readonly ShutdownStage[] {

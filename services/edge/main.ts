@@ -33,6 +33,7 @@ await runProcess({
     const prometheus = await startHttpServer({
       host: config.host,
       port: config.metricsPort,
+      portVariable: "METRICS_PORT",
       routes: [metricsRoute(metrics)],
       logger,
     });

@@ -88,6 +88,7 @@ export class FanoutPart {
     this.#http = await startHttpServer({
       host: process.host,
       port: logic.httpPort,
+      portVariable: "HTTP_PORT",
       logger,
       routes: healthRoutes({
         service,

@@ -21,7 +21,7 @@ import type { LogicConfig } from "#services/config/config.js";
 export interface OpenStores {
   readonly stores: FanoutStores;
   dependency(): Dependency;
-  /** Operations and failures so far, by operation; empty in the process. */
+  /** How often each operation was sent to the store; empty in the process. */
   operations(): Iterable<readonly [operation: string, count: number]>;
   onChange(listener: () => void): void;
   close(): void;
@@ -65,7 +65,7 @@ async function redisStores(config: LogicConfig, logger: Logger): Promise<OpenSto
       const { isUp, reconnectAttempts } = connection.status();
       return { name: "redis", up: isUp, reconnectAttempts, implementation: "redis" };
     },
-    operations: () => [],
+    operations: () => connection.operations(),
     onChange: (listener) => void connection.onChange(listener),
     close: () => {
       clock.stop();

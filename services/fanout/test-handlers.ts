@@ -15,6 +15,10 @@ export function testHandlers(): FrameHandlers {
         });
         return new Promise(() => undefined);
       }
+      if (type === "test.reject") {
+        void Promise.reject(new Error("rejected on purpose by test.reject"));
+        return new Promise(() => undefined);
+      }
       throw new GatewayError("unsupported", "this gateway does not serve this body yet", { field: "custom" });
     },
   };

@@ -40,7 +40,7 @@ beforeEach(async () => {
   [granted, published] = [[], []];
   grantAnswer = GrantResponse.fromPartial({ results: [{}, {}] });
   http.server = createHttpServer(() => undefined);
-  http.port = await listen(http.server, { host: "127.0.0.1", port: 0 });
+  http.port = await listen(http.server, { host: "127.0.0.1", port: 0, portVariable: "PORT" });
   sockets = new WebSocketServer({ server: http.server });
   sockets.on("connection", serveSocket);
   api = new Server();

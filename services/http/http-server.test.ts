@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { edgeMetricsRoute } from "./edge-metrics-route.js";
 import { healthRoutes, metricsRoute, type HealthReport, type ReadyReport } from "./health-routes.js";
 import { startHttpServer, type RunningHttpServer } from "./http-server.js";
+import { socketsOnlyRoute } from "./sockets-only-route.js";
 import { text, type HttpRoute } from "./route.js";
 
 const UP = { isConnected: true, reconnectAttempts: 0, implementation: "redis" };
@@ -42,6 +43,7 @@ beforeEach(async () => {
     },
   ];
   server = await startHttpServer({
+    portVariable: "HTTP_PORT",
     host: "127.0.0.1",
     port: 0,
     routes,
@@ -165,6 +167,28 @@ test("closing cuts a connection that does not end by itself", async () => {
 });
 
 test("a port that is taken is an error that names it", async () => {
-  const second = startHttpServer({ host: "127.0.0.1", port: server.port, routes: [], logger: console });
-  await expect(second).rejects.toThrow(`cannot listen on 127.0.0.1:${server.port}`);
+  const address = { host: "127.0.0.1", port: server.port, portVariable: "HTTP_PORT" };
+  const second = startHttpServer({ ...address, routes: [], logger: console });
+  await expect(second).rejects.toThrow(`HTTP_PORT: cannot listen on 127.0.0.1:${server.port}`);
+});
+
+test("an address that is not this machine's is an error that names HOST", async () => {
+  // TEST-NET-1 (RFC 5737).
+  const address = { host: "192.0.2.1", port: 0, portVariable: "HTTP_PORT" };
+  await expect(startHttpServer({ ...address, routes: [], logger: console })).rejects.toThrow(
+    "HOST: cannot listen on 192.0.2.1:0",
+  );
+});
+
+test("a path for sockets tells a plain request what it speaks", async () => {
+  const address = { host: "127.0.0.1", port: 0, portVariable: "PORT" };
+  const sockets = await startHttpServer({ ...address, routes: [socketsOnlyRoute("/ws")], logger: console });
+  try {
+    const response = await fetch(`http://127.0.0.1:${sockets.port}/ws`);
+    expect(response.status).toBe(426);
+    expect(response.headers.get("upgrade")).toBe("websocket");
+    expect(await response.text()).toContain("realtime.v1.json");
+  } finally {
+    await sockets.close(0);
+  }
 });

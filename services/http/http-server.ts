@@ -15,10 +15,15 @@ export interface HttpTls {
   readonly cert: string;
 }
 
-export interface HttpServerOptions {
+export interface ListenAddress {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** What sets the port: named where it cannot be had. */
+  readonly portVariable: string;
+}
+
+export interface HttpServerOptions extends ListenAddress {
   readonly routes: readonly HttpRoute[];
   readonly logger: HandlerLogger;
   readonly tls?: HttpTls;
@@ -55,14 +60,16 @@ export function createHttpServer(handler: RequestHandler, tls?: HttpTls): Server
   return server;
 }
 
-/** Rejects with an error that names the address where it cannot listen. */
-export async function listen(
-  server: Server,
-  { host, port }: { host: string; port: number },
-): Promise<number> {
+/** Rejects with an error that names the variable and the address where it cannot listen. */
+export async function listen(server: Server, { host, port, portVariable }: ListenAddress): Promise<number> {
   await new Promise<void>((resolve, reject) => {
-    const failed = (error: Error): void =>
-      reject(new Error(`cannot listen on ${host}:${port}: ${error.message}`, { cause: error }));
+    const failed = (error: NodeJS.ErrnoException): void =>
+      reject(
+        new Error(
+          `${isAddressFault(error) ? "HOST" : portVariable}: cannot listen on ${host}:${port}: ${error.message}`,
+          { cause: error },
+        ),
+      );
     server.once("error", failed);
     server.listen({ host, port }, () => {
       server.off("error", failed);
@@ -88,6 +95,11 @@ export async function closeHttpServer(server: Server, graceMs: number = CLOSE_GR
     server.closeIdleConnections();
   });
   clearTimeout(cut);
+}
+
+/** Whether it is the address that cannot be had, and no port of it could. */
+function isAddressFault({ code }: NodeJS.ErrnoException): boolean {
+  return code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "EADDRNOTAVAIL";
 }
 
 function portOf(server: Server): number {

@@ -52,6 +52,7 @@ function write(request: IncomingMessage, response: ServerResponse, result: HttpA
     ...(result.status === 405 && { Allow: ALLOWED }),
     // A body that nobody reads shall not be waited for.
     ...(hasBody(request) && { Connection: "close" }),
+    ...(result.status === 426 && { Upgrade: "websocket", Connection: "Upgrade" }),
   });
   response.end(request.method === "HEAD" ? undefined : bytes);
 }

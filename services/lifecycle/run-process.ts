@@ -5,8 +5,9 @@
 import type { ProcessConfig } from "#services/config/config.js";
 import { ConfigurationError, type Environment } from "#services/config/environment-reader.js";
 import { readEnvironment } from "#services/config/environment.js";
-import { asksForHelp, helpText, type HelpOptions } from "#services/config/help.js";
+import { asksForHelp, helpText, unknownArguments, type HelpOptions } from "#services/config/help.js";
 import { createLogger, type Logger } from "#services/logging/logger.js";
+import { scrubText } from "#services/logging/redaction.js";
 import { Metrics } from "#services/metrics/metrics.js";
 import { VERSION } from "#services/version.js";
 import { Shutdown, type ShutdownStage } from "./shutdown.js";
@@ -33,6 +34,12 @@ export async function runProcess<Config extends ProcessConfig>(
     process.stdout.write(helpText(options.help));
     return;
   }
+  const unknown = unknownArguments(process.argv.slice(2));
+  if (unknown.length > 0) {
+    const hint = "it is configured by environment variables, which --help lists";
+    process.stderr.write(`${options.help.command} takes no ${unknown.join(" ")}: ${hint}\n`);
+    process.exit(1);
+  }
   const config = loadOrExit(options);
   const logger = createLogger({
     service: options.service,
@@ -40,17 +47,17 @@ export async function runProcess<Config extends ProcessConfig>(
     serverId: config.serverId,
     level: config.logLevel,
   });
-  for (const warning of config.warnings) logger.warn({}, warning);
   // Listens from the first moment on: a signal during the start ends it, too.
   const stages: ShutdownStage[] = [];
   new Shutdown({ process, logger, stages, deadlineMs: options.shutdownMs(config) }).install();
+  for (const warning of config.warnings) logger.warn({}, warning);
   try {
     stages.push(...(await options.run({ config, logger, metrics: new Metrics() })));
   } catch (error) {
-    logger.fatal(
-      { err: error },
-      `the start failed: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    const failure = `the start failed: ${error instanceof Error ? error.message : String(error)}`;
+    logger.fatal({ err: error }, failure);
+    // The log is for machines; whoever sits at the terminal gets one line to read.
+    process.stderr.write(`${scrubText(failure)}\n`);
     process.exit(1);
   }
 }

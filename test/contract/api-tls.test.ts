@@ -1,10 +1,10 @@
 /** Who may call the API over TLS: client certificates, and tokens under a server certificate. */
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { credentials, status } from "@grpc/grpc-js";
+import { canMakeCertificates, makeAuthority, makeCertificate } from "#test/support/certificates.js";
 import { failed } from "./api-client.js";
 import { ApiHarness, TOKEN, type HarnessOptions } from "./api-harness.js";
 
@@ -20,7 +20,7 @@ afterEach(async () => {
   api = undefined;
 });
 
-describe.skipIf(spawnSync("openssl", ["version"]).status !== 0)("client certificates", () => {
+describe.skipIf(!canMakeCertificates())("client certificates", () => {
   let folder = "";
   const read = (name: string) => readFileSync(join(folder, name));
   beforeAll(() => {
@@ -77,39 +77,3 @@ describe.skipIf(spawnSync("openssl", ["version"]).status !== 0)("client certific
     expect(harness.server.describeAccess()).toBe("open to callers with a service token, over TLS");
   });
 });
-
-function openssl(folder: string, args: readonly string[]): void {
-  execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
-}
-
-const newKey = (name: string) => [
-  "-newkey",
-  "ec",
-  "-pkeyopt",
-  "ec_paramgen_curve:P-256",
-  "-nodes",
-  "-keyout",
-  `${name}.key`,
-];
-
-function makeAuthority(folder: string, name: string): void {
-  openssl(folder, [
-    "req",
-    "-x509",
-    ...newKey(name),
-    "-out",
-    `${name}.crt`,
-    "-days",
-    "2",
-    "-subj",
-    `/CN=${name}`,
-  ]);
-}
-
-function makeCertificate(folder: string, { name, authority }: { name: string; authority: string }): void {
-  openssl(folder, ["req", ...newKey(name), "-out", `${name}.csr`, "-subj", `/CN=${name}`]);
-  writeFileSync(join(folder, `${name}.ext`), "subjectAltName=DNS:localhost\n");
-  const signing = ["-CA", `${authority}.crt`, "-CAkey", `${authority}.key`, "-CAcreateserial"];
-  const files = ["-in", `${name}.csr`, "-out", `${name}.crt`, "-extfile", `${name}.ext`];
-  openssl(folder, ["x509", "-req", ...files, ...signing, "-days", "2"]);
-}

@@ -28,6 +28,8 @@ export interface AppClientOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as the query of the URL. */
   readonly query?: Readonly<Record<string, string>>;
+  /** For `wss:`: the authority that is believed, in PEM. */
+  readonly certificateAuthority?: string;
 }
 
 export interface Closed {
@@ -72,7 +74,9 @@ export class AppClient {
     this.framing = options.framing ?? "json";
     const url = new URL(options.url);
     for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value);
+    const { certificateAuthority } = options;
     this.websocket = new WebSocket(url, `realtime.v1.${this.framing}`, {
+      ...(certificateAuthority !== undefined && { ca: certificateAuthority }),
       headers: {
         ...options.headers,
         ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }),

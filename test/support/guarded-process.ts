@@ -23,12 +23,16 @@ export interface ProcessOptions {
   /** The whole environment; nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** It starts processes of its own, as npm does: `kill` and the reaper end those too. */
+  readonly hasChildren?: boolean;
 }
 
 export class GuardedProcess {
   readonly pid: number;
   /** Resolves when the process has ended and its output is read. */
   readonly exited: Promise<ProcessExit>;
+  /** What `kill -9` takes: the process, or minus the group. */
+  private readonly killed: number;
   private readonly lines: string[] = [];
   private ended: ProcessExit | undefined;
 
@@ -37,6 +41,8 @@ export class GuardedProcess {
       env: { ...options.env },
       stdio: ["ignore", "pipe", "pipe"],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      // Its own process group, whose number is that of its first process.
+      detached: options.hasChildren === true,
     });
     this.exited = new Promise((resolve) => {
       child.once("error", (error) => {
@@ -45,13 +51,14 @@ export class GuardedProcess {
         resolve(this.ended);
       });
       child.once("close", (code, signal) => {
-        if (child.pid !== undefined) forgetProcess(child.pid);
+        if (child.pid !== undefined) forgetProcess(this.killed);
         this.ended = { code, signal };
         resolve(this.ended);
       });
     });
     this.pid = child.pid ?? -1;
-    if (child.pid !== undefined) reapProcess(child.pid);
+    this.killed = options.hasChildren === true ? -this.pid : this.pid;
+    if (child.pid !== undefined) reapProcess(this.killed);
     for (const stream of [child.stdout, child.stderr]) this.keepLines(stream.setEncoding("utf8"));
   }
 
@@ -83,7 +90,7 @@ export class GuardedProcess {
 
   /** `kill -9`, also of a stopped process. */
   async kill(): Promise<ProcessExit> {
-    this.signal("SIGKILL");
+    if (this.ended === undefined && this.pid > 0) process.kill(this.killed, "SIGKILL");
     return within(this.exited, 10_000);
   }
 

@@ -15,13 +15,13 @@ export interface SourceFile {
 
 const IMPORT = /(?:\bfrom|\bimport\(|^\s*import)\s*["']([^"']+)["']/gm;
 const LUA_PATH = /["'`](\.[^"'`]+\.lua)["'`]/g;
-const GENERATED = "proto/gen/";
+const GENERATED = "/gen/";
 
 /** All `.ts` and `.lua` files of the named folders, without generated code. */
 export function sourceFiles(...folders: readonly string[]): readonly SourceFile[] {
   return folders
     .flatMap((folder) => [...filesIn(folder)])
-    .filter((path) => /\.(ts|lua)$/.test(path) && !path.startsWith(GENERATED))
+    .filter((path) => /\.(ts|lua)$/.test(path) && !path.includes(GENERATED))
     .map((path) => {
       const text = readFileSync(join(CHECKOUT, path), "utf8");
       return { path, text, references: referencesOf(path, text) };

@@ -1,9 +1,10 @@
 /**
  * `subscribe` and `unsubscribe`. The channel is followed first and permission checked after, so that a
- * change of permission in between is heard; then `subscribed`, what was missed, and the join, in this order.
+ * change of permission in between is heard; then `subscribed`, what was missed, and the join, in this order and
+ * in one turn, so that nothing comes in between.
  */
 import { GatewayError } from "#proto/errors.js";
-import { Event, type Position } from "#proto/gen/realtime/client/v1/event.js";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { Broker, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
 import { parseChannelName, type Channel } from "#fanout/channel/channel.js";
@@ -11,7 +12,7 @@ import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
-import { replay } from "#fanout/channel/replay.js";
+import { replay, type Replay } from "#fanout/channel/replay.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
 import { mayFollow, needsParticipation } from "#fanout/policy/policy.js";
@@ -45,14 +46,19 @@ export function subscribeHandler(options: SubscribeOptions): FrameHandler<"subsc
     const followed = options.channels.acquire(channel);
     try {
       await followed.active();
-      await checkMayFollow(options.directory, session, channel);
-      const latest = await latestValues(options, followed);
-      if (body.after === undefined) {
-        if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
-        answer(subscribed(followed, { recovered: false, latest }));
-        session.join(followed, followed.position);
-      } else {
-        await subscribeAfter(options.broker, { session, followed, after: body.after, latest, answer });
+      while (!session.follows.has(channel.key)) {
+        const { signals } = followed;
+        await checkMayFollow(options.directory, session, channel);
+        const lastKnown = await lastKnownOf(options, followed);
+        await replay({
+          broker: options.broker,
+          followed,
+          after: body.after,
+          whenCaughtUp: (missed) => {
+            // Permission may have ended since it was checked: then it is checked again.
+            if (followed.signals === signals) enter({ session, followed, missed, lastKnown, answer });
+          },
+        });
       }
     } catch (thrown) {
       options.channels.release(followed);
@@ -114,32 +120,33 @@ export async function checkMayFollow(
   }
 }
 
-async function subscribeAfter(
-  broker: Broker,
-  subscription: {
-    session: Session;
-    followed: FollowedChannel;
-    after: Position;
-    latest: Iterable<LatestValue>;
-    answer: (body: ServerBody) => void;
-  },
-): Promise<void> {
-  const { session, followed, after, latest, answer } = subscription;
-  const missed = await replay(broker, followed, after);
+function enter(entry: {
+  session: Session;
+  followed: FollowedChannel;
+  missed: Replay;
+  lastKnown: readonly LatestValue[];
+  answer: (body: ServerBody) => void;
+}): void {
+  const { session, followed, missed, lastKnown, answer } = entry;
   if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
-  answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.upTo }));
+  // What came through the channel meanwhile is newer than what was read.
+  const known = [...followed.latest.values()];
+  const latest = known.some(isLocation) ? known : [...known, ...lastKnown];
+  answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.from }));
   for (const event of missed.events) {
     session.sendEncoded(new EventFrames(event.payload, event.position).in(session.framing));
   }
   session.join(followed, missed.upTo);
 }
 
-/** The channel's latest values; where nobody's location came through it yet, the last known ones. */
-async function latestValues(
+/** Where nobody's location came through the channel yet, the last known ones. */
+async function lastKnownOf(
   { lastKnown }: SubscribeOptions,
   followed: FollowedChannel,
 ): Promise<readonly LatestValue[]> {
-  const known = [...followed.latest.values()];
-  if (known.some(({ key }) => key.startsWith("location:"))) return known;
-  return [...known, ...(await lastKnown.of(followed.channel))];
+  return [...followed.latest.values()].some(isLocation) ? [] : lastKnown.of(followed.channel);
+}
+
+function isLocation({ key }: LatestValue): boolean {
+  return key.startsWith("location:");
 }

@@ -1,0 +1,175 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { gate, order, SILENT } from "#test/support/fanout-core.js";
+import { UnreliableBroker } from "#test/support/unreliable-broker.js";
+import { FanoutCounters } from "../fanout-counters.js";
+import type { StreamPosition } from "./broker.js";
+import { MemoryBroker, MemoryChannels } from "./broker-memory.js";
+import { FollowedChannel } from "./followed-channel.js";
+import { replay, type Replay } from "./replay.js";
+
+const channel = order("42");
+const BEFORE = { epoch: "", offset: 0, tag: 0 };
+let broker: UnreliableBroker;
+let elsewhere: MemoryBroker;
+let followed: FollowedChannel;
+
+beforeEach(() => {
+  const memory = new MemoryChannels();
+  broker = new UnreliableBroker(new MemoryBroker({ channels: memory }));
+  elsewhere = new MemoryBroker({ channels: memory });
+});
+
+afterEach(() => followed.close());
+
+async function follow(): Promise<void> {
+  followed = new FollowedChannel({
+    channel,
+    broker,
+    counters: new FanoutCounters(),
+    logger: SILENT,
+    onSignal: () => undefined,
+    onInterrupted: () => undefined,
+  });
+  await followed.active();
+}
+
+async function publish(count: number): Promise<void> {
+  for (let index = 0; index < count; index += 1) {
+    const eventId = `${Math.random()}`;
+    await elsewhere.publish(channel, { eventId, idempotencyKey: eventId, payload: new Uint8Array() });
+  }
+}
+
+async function read(after: StreamPosition | undefined): Promise<Replay> {
+  const results: Replay[] = [];
+  await replay({ broker, followed, after, whenCaughtUp: (missed) => results.push(missed) });
+  const [result] = results;
+  if (result === undefined || results.length > 1) throw new Error("it is told once");
+  return result;
+}
+
+function offsets({ events }: Replay): number[] {
+  return events.map(({ position }) => position.offset);
+}
+
+async function at(offset: number): Promise<StreamPosition> {
+  const { position } = await elsewhere.state(channel);
+  return { ...position, offset };
+}
+
+describe("a replay", () => {
+  it("is everything behind the position, over several pages", async () => {
+    await publish(180);
+    await follow();
+    const missed = await read(await at(10));
+    expect(offsets(missed)).toEqual(Array.from({ length: 170 }, (_, index) => index + 11));
+    expect(missed).toMatchObject({ isComplete: true, from: { offset: 10 }, upTo: { offset: 180 } });
+  });
+
+  it("is nothing for who has everything, or more than this fanout has heard of", async () => {
+    await publish(3);
+    await follow();
+    expect(await read(await at(3))).toMatchObject({ events: [], isComplete: true, upTo: { offset: 3 } });
+    expect(await read(await at(4))).toMatchObject({ events: [], isComplete: true, upTo: { offset: 4 } });
+  });
+
+  it("is nothing, and complete for nobody, without a position", async () => {
+    await publish(3);
+    await follow();
+    expect(await read(undefined)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
+  });
+
+  it("is the whole history for who was there before its first event", async () => {
+    await follow();
+    const before = followed.position;
+    expect(before).toEqual(BEFORE);
+    await publish(2);
+    expect(await read(before)).toMatchObject({ isComplete: true, upTo: { offset: 2 } });
+  });
+
+  it("says what is missing where history does not reach back far enough", async () => {
+    await publish(230);
+    await follow();
+    const missed = await read(await at(5));
+    expect(offsets(missed)).toEqual(Array.from({ length: 200 }, (_, index) => index + 31));
+    expect(missed).toMatchObject({ isComplete: false, from: { offset: 5 }, upTo: { offset: 230 } });
+  });
+
+  it("of another epoch is nothing, and says so", async () => {
+    await publish(3);
+    await follow();
+    const missed = await read({ epoch: "another", offset: 1, tag: 0 });
+    expect(missed).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
+  });
+
+  it("goes on to where the channel has moved meanwhile, and is told in the very turn in which it caught up", async () => {
+    await publish(3);
+    await follow();
+    const reading = gate();
+    broker.answers.set("history", () => reading.opened);
+    const publishing = (async () => {
+      await publish(2);
+      reading.open();
+      broker.answers.clear();
+      for (let index = 0; index < 20; index += 1) {
+        await publish(1);
+        await Promise.resolve();
+      }
+    })();
+    let caughtUpAt: StreamPosition | undefined;
+    let missed: Replay | undefined;
+    await replay({
+      broker,
+      followed,
+      after: await at(0),
+      whenCaughtUp: (result) => {
+        missed = result;
+        caughtUpAt = followed.position;
+      },
+    });
+    await publishing;
+    if (missed === undefined) throw new Error("it was told");
+    const upTo = missed.upTo?.offset ?? 0;
+    expect(offsets(missed)).toEqual(Array.from({ length: upTo }, (_, index) => index + 1));
+    expect(upTo).toBeGreaterThanOrEqual(5);
+    expect(upTo).toBeGreaterThanOrEqual(caughtUpAt?.offset ?? Infinity);
+  });
+
+  it.each(Array.from({ length: 24 }, (_, index) => index))(
+    "leaves no gap before the live events where one is heard %i steps behind the answer of history",
+    async (steps) => {
+      await publish(3);
+      await follow();
+      let wasPublished = false;
+      broker.answers.set("history", () => {
+        if (!wasPublished) {
+          wasPublished = true;
+          void (async () => {
+            for (let step = 0; step < steps; step += 1) await Promise.resolve();
+            await publish(1);
+          })();
+        }
+        return Promise.resolve();
+      });
+      const gaps: number[] = [];
+      await replay({
+        broker,
+        followed,
+        after: await at(0),
+        whenCaughtUp: ({ upTo }) => gaps.push((followed.position?.offset ?? 0) - (upTo?.offset ?? 0)),
+      });
+      expect(gaps).toEqual([0]);
+    },
+  );
+
+  it("fails while the store is away, and tells nothing", async () => {
+    await publish(3);
+    await follow();
+    broker.isAway = true;
+    const told: Replay[] = [];
+    const after = await at(1);
+    const replaying = replay({ broker, followed, after, whenCaughtUp: (missed) => told.push(missed) });
+    await expect(replaying).rejects.toMatchObject({ kind: "unavailable" });
+    expect(told).toEqual([]);
+  });
+});

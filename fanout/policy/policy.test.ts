@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { Principal } from "#proto/gen/realtime/link/v1/link.js";
+import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
+import { channelOf } from "#fanout/channel/channel.js";
+import type { Relation } from "#fanout/directory/directory.js";
+import { capabilityOf, mayFollow, needsParticipation } from "./policy.js";
+
+const CAPABILITIES = {
+  porter: "worker",
+  driver: "worker",
+  delivery_partner: "worker",
+  customer: "customer",
+  rider: "customer",
+  restaurant: "merchant",
+  merchant: "merchant",
+  admin: "admin",
+  user: "user",
+} as const;
+const RELATIONS: readonly (Relation | undefined)[] = ["owner", "assigned", "member", "merchant", undefined];
+
+function principal(role: string, app = "default"): Principal {
+  return { ...Principal.fromPartial({}), app, userId: "u1", role };
+}
+
+describe("a role", () => {
+  it.each(Object.entries(CAPABILITIES))("%s has the capability %s", (role, capability) => {
+    expect(capabilityOf(role)).toBe(capability);
+  });
+
+  it.each(["", "Admin", "admin ", "root", "__proto__", "constructor", "toString"])(
+    "%j has none but a user's",
+    (role) => {
+      expect(capabilityOf(role)).toBe("user");
+    },
+  );
+});
+
+const table = Object.keys(CAPABILITIES).flatMap((role) =>
+  RELATIONS.flatMap((relation) => [...CHANNEL_KINDS.keys()].map((kind) => ({ role, relation, kind }))),
+);
+
+describe("following a channel", () => {
+  it.each(table)("of kind $kind as $role who is its $relation", ({ role, relation, kind }) => {
+    for (const id of ["42", "u1"]) {
+      const channel = channelOf("default", kind, id);
+      const participation =
+        relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
+      const isOwn = kind === "user" && id === "u1";
+      const isAllowed = role === "admin" || (kind === "user" ? isOwn : relation !== undefined);
+      expect(mayFollow(principal(role), channel, participation)).toBe(isAllowed);
+      expect(mayFollow(principal(role, "another-app"), channel, participation)).toBe(false);
+      // What is decided without the directory must not depend on it.
+      if (!needsParticipation(principal(role), channel)) {
+        expect(mayFollow(principal(role), channel, undefined)).toBe(isAllowed);
+      }
+    }
+  });
+});

@@ -1,0 +1,286 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ClientFrame } from "#proto/gen/realtime/client/v1/client_frame.js";
+import { ErrorCode } from "#proto/gen/realtime/client/v1/errors.js";
+import type { AppClient, AppFraming } from "#test/support/app-client.js";
+import { waitFor } from "#test/support/wait-for.js";
+import { Cluster } from "./cluster.js";
+import { ProcessMemory } from "./process-memory.js";
+import { Witness } from "./witness.js";
+
+const memory = new ProcessMemory();
+let cluster: Cluster;
+let witness: Witness;
+/** What frames hold here; no log and no answer may quote it. */
+const marker = `secret${randomUUID().replaceAll("-", "")}`;
+const sessionIds: string[] = [];
+const FRAMINGS: readonly AppFraming[] = ["json", "protobuf"];
+
+const INVALID = ErrorCode.ERROR_CODE_INVALID_ARGUMENT;
+const DENIED = ErrorCode.ERROR_CODE_PERMISSION_DENIED;
+const UNSUPPORTED = ErrorCode.ERROR_CODE_UNSUPPORTED;
+const NOT_FOUND = ErrorCode.ERROR_CODE_NOT_FOUND;
+const RATE_LIMITED = ErrorCode.ERROR_CODE_RATE_LIMITED;
+
+beforeAll(async () => {
+  cluster = await Cluster.start({ edges: 1, fanouts: 1, env: { ...memory.env, LOG_LEVEL: "trace" } });
+  witness = await Witness.start(cluster, { follower: 0, porter: 0 });
+});
+
+afterAll(async () => {
+  await witness.stop();
+  await cluster.stop();
+  memory.remove();
+});
+
+async function connect(framing: AppFraming, role = "porter"): Promise<AppClient> {
+  const client = await cluster.connect(0, `mallory-${role}`, role, { framing });
+  sessionIds.push((await client.welcome()).sessionId);
+  return client;
+}
+
+type Body = NonNullable<ClientFrame["body"]>;
+
+const subscribe = (channel: string): Body => ({ $case: "subscribe", value: { channel, after: undefined } });
+const location = (values: object): Body => ({
+  $case: "locationUpdate",
+  value: { latitude: 1, longitude: 2, timestampMs: 0, orderId: "", ...values },
+});
+const emptyPing: Body = { $case: "ping", value: { clientTimeMs: 0 } };
+const YEAR_MS = 365 * 24 * 3_600_000;
+
+interface BadValue {
+  readonly what: string;
+  readonly body: () => Body;
+  readonly frame?: Partial<Omit<ClientFrame, "body">>;
+  readonly code?: ErrorCode;
+  readonly field: string;
+}
+
+const BAD_IDS = [
+  "a:b",
+  "{x}",
+  "a{b}",
+  "a\nb",
+  "a\0b",
+  "😀",
+  "",
+  " ",
+  "a b",
+  "a/b",
+  "*",
+  "a?",
+  "[a]",
+  "x".repeat(129),
+  "x".repeat(10_000),
+];
+
+const BAD_VALUES: readonly BadValue[] = [
+  ...BAD_IDS.flatMap((id): BadValue[] => [
+    {
+      what: `channel order:${id.slice(0, 20)}`,
+      body: () => subscribe(`order:${id}`),
+      field: "subscribe.channel",
+    },
+    {
+      what: `unsubscribing order:${id.slice(0, 20)}`,
+      body: () => ({ $case: "unsubscribe", value: { channel: `order:${id}` } }),
+      field: "unsubscribe.channel",
+    },
+    ...(id === ""
+      ? []
+      : [
+          {
+            what: `locating ${id.slice(0, 20)}`,
+            body: () => location({ orderId: id }),
+            code: DENIED,
+            field: "location_update.order_id",
+          },
+        ]),
+  ]),
+  ...["", ":", "order", ":x", "__proto__:x", marker].map((channel): BadValue => {
+    const code = channel === "__proto__:x" ? NOT_FOUND : INVALID;
+    return {
+      what: `channel ${channel.slice(0, 9)}`,
+      body: () => subscribe(channel),
+      code,
+      field: "subscribe.channel",
+    };
+  }),
+  {
+    what: "the channel of another user",
+    body: () => subscribe("user:alice"),
+    code: DENIED,
+    field: "subscribe.channel",
+  },
+  {
+    what: "an order of others",
+    body: () => subscribe(`order:${randomUUID()}`),
+    code: DENIED,
+    field: "subscribe.channel",
+  },
+  {
+    what: "an unknown kind of channel",
+    body: () => subscribe("spaceship:1"),
+    code: NOT_FOUND,
+    field: "subscribe.channel",
+  },
+  ...[91, -90.001, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].map(
+    (latitude): BadValue => ({
+      what: `latitude ${latitude}`,
+      body: () => location({ latitude }),
+      field: "location_update.latitude",
+    }),
+  ),
+  { what: "longitude 181", body: () => location({ longitude: 181 }), field: "location_update.longitude" },
+  { what: "heading 361", body: () => location({ heading: 361 }), field: "location_update.heading" },
+  { what: "speed -1", body: () => location({ speed: -1 }), field: "location_update.speed" },
+  { what: "accuracy NaN", body: () => location({ accuracy: Number.NaN }), field: "location_update.accuracy" },
+  {
+    what: "a timestamp a year ahead",
+    body: () => location({ timestampMs: Date.now() + YEAR_MS }),
+    field: "location_update.timestamp_ms",
+  },
+  {
+    what: "a timestamp before 1970",
+    body: () => location({ timestampMs: -1 }),
+    field: "location_update.timestamp_ms",
+  },
+  {
+    what: "a correlation id of 129 characters",
+    body: () => emptyPing,
+    frame: { correlationId: "c".repeat(129) },
+    field: "correlation_id",
+  },
+  {
+    what: "a request id of 65 characters",
+    body: () => emptyPing,
+    frame: { requestId: "r".repeat(65) },
+    field: "request_id",
+  },
+  {
+    what: "a traceparent of 65 characters",
+    body: () => emptyPing,
+    frame: { traceparent: "0".repeat(65) },
+    field: "traceparent",
+  },
+];
+
+const WITHOUT_HANDLER: readonly Body[] = [
+  { $case: "resume", value: { resumeToken: marker, positions: {} } },
+  {
+    $case: "chatSend",
+    value: {
+      target: { $case: "channel", value: "order:1" },
+      content: marker,
+      messageType: "",
+      clientMessageId: "",
+    },
+  },
+  { $case: "chatEdit", value: { messageId: "m", content: marker } },
+  { $case: "chatDelete", value: { messageId: "m" } },
+  { $case: "receipt", value: { messageId: "m", kind: 1, upTo: true } },
+  { $case: "typing", value: { target: { $case: "recipientId", value: "u" }, typing: true } },
+  { $case: "offerAccept", value: { offerId: "o" } },
+  { $case: "offerReject", value: { offerId: "o", reason: marker } },
+  { $case: "availability", value: { available: true } },
+  { $case: "history", value: { channel: "order:1", from: undefined, backward: true, limit: 4_294_967_295 } },
+  { $case: "presence", value: { subject: { $case: "userId", value: "u" }, pageToken: "" } },
+  { $case: "custom", value: { channel: "order:1", type: marker, data: { [marker]: [marker, { a: null }] } } },
+];
+
+describe.each(FRAMINGS)("a frame with wrong values, in %s", (framing) => {
+  it("is answered with the code and the field, each in its turn, and the socket lives", async () => {
+    const client = await connect(framing);
+    for (const { what, body, frame, code, field } of BAD_VALUES) {
+      const answer = await client.request(body(), frame);
+      expect({ what, answer }).toMatchObject({
+        what,
+        answer: { $case: "error", value: { code: code ?? INVALID, field } },
+      });
+      expect(JSON.stringify(answer)).not.toContain(marker);
+    }
+    await client.close();
+  });
+
+  it("of a body that nobody serves yet is unsupported", async () => {
+    const client = await connect(framing);
+    for (const body of WITHOUT_HANDLER) {
+      expect(await client.request(body)).toMatchObject({
+        $case: "error",
+        value: { code: UNSUPPORTED, field: body.$case },
+      });
+    }
+    await client.close();
+  });
+
+  it("repeats its id: each is answered; id 0 gets an answer only where it fails", async () => {
+    const client = await connect(framing);
+    for (let count = 0; count < 3; count += 1) client.send(emptyPing, { id: 77 });
+    client.send(location({}), { id: 0 });
+    client.send(location({ latitude: 91 }), { id: 0 });
+    await client.request(emptyPing, { id: 78 });
+    expect(client.frames.filter(({ replyTo }) => replyTo === 77).map(({ body }) => body?.$case)).toEqual([
+      "pong",
+      "pong",
+      "pong",
+    ]);
+    expect(client.frames.filter(({ replyTo, body }) => replyTo === 0 && body?.$case === "reply")).toEqual([]);
+    expect(
+      client.frames.filter(({ replyTo, body }) => replyTo === 0 && body?.$case === "error"),
+    ).toHaveLength(1);
+    await client.close();
+  });
+});
+
+describe("a socket that", () => {
+  it("asks for 300 channels: 256 are followed, the rest is refused, and all of it ends with the socket", async () => {
+    const [fanout] = cluster.fanouts;
+    if (fanout === undefined) throw new Error("no fanout");
+    const before = await cluster.metric(fanout, "realtime_followed_channels");
+    const client = await connect("protobuf", "admin");
+    const ids = Array.from({ length: 300 }, () => client.send(subscribe(`order:${randomUUID()}`)));
+    const answers = await Promise.all(ids.map((id) => client.answer(id, 30_000)));
+    // One is the user's own channel.
+    expect(answers.filter(({ $case }) => $case === "subscribed")).toHaveLength(255);
+    const refused = answers.flatMap((answer) => (answer.$case === "error" ? [answer.value.code] : []));
+    expect(refused).toEqual(Array.from({ length: 45 }, () => RATE_LIMITED));
+    await client.close();
+    await waitFor(async () => (await cluster.metric(fanout, "realtime_followed_channels")) <= before, {
+      what: "the channels to be let go",
+      timeoutMs: 30_000,
+      pollMs: 100,
+    });
+  });
+});
+
+describe("after all this", () => {
+  it("no other socket noticed, no process ended, and no content or session id is in a log", async () => {
+    await witness.check();
+    for (const service of [...cluster.edges, ...cluster.fanouts]) {
+      service.process.assertRunning();
+      const log = service.process.output.join("\n");
+      expect([marker, ...sessionIds].filter((secret) => log.includes(secret))).toEqual([]);
+    }
+  });
+
+  it("memory is back where it was after 50 rounds more", { timeout: 120_000 }, async () => {
+    const services = [...cluster.edges, ...cluster.fanouts];
+    const before = await Promise.all(services.map((service) => memory.measure(service)));
+    for (const framing of FRAMINGS) {
+      const client = await connect(framing);
+      for (let round = 0; round < 50; round += 1) {
+        for (const { body, frame } of BAD_VALUES) client.send(body(), frame);
+        await client.request(emptyPing);
+        client.frames.length = 0;
+        client.receivedAtMs.length = 0;
+      }
+      await client.close();
+    }
+    for (const [index, service] of services.entries()) {
+      const after = await memory.measure(service);
+      expect(after.heapBytes - (before[index]?.heapBytes ?? 0)).toBeLessThan(4 * 1024 * 1024);
+      expect(after.externalBytes - (before[index]?.externalBytes ?? 0)).toBeLessThan(4 * 1024 * 1024);
+    }
+  });
+});

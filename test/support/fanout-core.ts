@@ -1,0 +1,105 @@
+/**
+ * A whole fanout on memory stores, for unit tests of what its parts do together. Its broker can be made
+ * unreliable; `elsewhere` is the broker of another fanout on the same channels.
+ */
+import type { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
+import { channelOf, type Channel } from "#fanout/channel/channel.js";
+import { Publisher } from "#fanout/channel/publisher.js";
+import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
+import { Participations } from "#fanout/directory/participations.js";
+import type { Relation } from "#fanout/directory/directory.js";
+import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
+import { Fanout } from "#fanout/fanout.js";
+import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
+import { SystemClock } from "#fanout/store-clock.js";
+import { FakeEdge } from "./fake-edge.js";
+import { UnreliableBroker } from "./unreliable-broker.js";
+
+export const SILENT = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+export class FanoutCore {
+  readonly clock = new SystemClock();
+  readonly memory = new MemoryChannels(this.clock);
+  readonly broker = new UnreliableBroker(new MemoryBroker({ channels: this.memory }));
+  readonly elsewhere = new MemoryBroker({ channels: this.memory });
+  readonly directory = new MemoryDirectory({ clock: this.clock });
+  readonly locations = new MemoryLocations({ clock: this.clock });
+  readonly registry = new MemorySessionRegistry();
+  readonly participations = new Participations({ directory: this.directory, broker: this.elsewhere });
+  readonly fanout = new Fanout({
+    fanoutId: "fanout-1",
+    version: "test",
+    stores: {
+      broker: this.broker,
+      directory: this.directory,
+      locations: this.locations,
+      registry: this.registry,
+      clock: this.clock,
+    },
+    eventSink: new MemoryEventBus({ topics: [] }),
+    locationSampleEvery: 10,
+    locationTopic: "porter-events",
+    dependencies: () => [],
+    logger: SILENT,
+  });
+  readonly #publisher = new Publisher({
+    broker: this.elsewhere,
+    clock: this.clock,
+    deliverLocally: () => undefined,
+  });
+
+  edge(): FakeEdge {
+    const edge = new FakeEdge();
+    this.fanout.acceptLink(edge);
+    return edge.greet();
+  }
+
+  async grant(channel: Channel, userId: string, relation: Relation = "owner"): Promise<void> {
+    await this.participations.grant({ channel, userId, relation, expiresAtMs: Number.MAX_SAFE_INTEGER });
+  }
+
+  /** Publishes on the other fanout. */
+  async publish(channel: Channel, body: NonNullable<Event["body"]> = status("any")): Promise<void> {
+    await this.#publisher.publish({ channel, event: eventOf(body) });
+  }
+
+  stop(): Promise<void> {
+    return this.fanout.stop();
+  }
+}
+
+export const order = (id: string): Channel => channelOf("default", "order", id);
+
+export function status(word: string): NonNullable<Event["body"]> {
+  const value = {
+    orderId: "42",
+    status: word,
+    previousStatus: "",
+    workerId: "",
+    message: "",
+    data: undefined,
+  };
+  return { $case: "orderStatus", value };
+}
+
+export function location(workerId: string, latitude: number): NonNullable<Event["body"]> {
+  return { $case: "location", value: { workerId, latitude, longitude: 0, measuredAtMs: 1, orderId: "" } };
+}
+
+export function eventOf(body: NonNullable<Event["body"]>): Event {
+  return { id: "", channel: "", timeMs: 0, correlationId: "", traceparent: "", body };
+}
+
+/** A promise and its end, for a test to decide when something goes on. */
+export function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}

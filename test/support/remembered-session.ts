@@ -1,0 +1,70 @@
+/** A session on a link whose far end only remembers what it was told: for unit tests of what sessions do. */
+import { FanoutLink } from "#fanout/link/fanout-link.js";
+import { Session, type SessionOptions } from "#fanout/session/session.js";
+import { FanoutCounters } from "#fanout/fanout-counters.js";
+import { Framing, OpenSession, Principal, type FanoutItem } from "#proto/gen/realtime/link/v1/link.js";
+import { SILENT } from "./fanout-core.js";
+import { FakeEdge } from "./fake-edge.js";
+
+class RememberingLink extends FanoutLink {
+  readonly sent: NonNullable<FanoutItem["item"]>[] = [];
+  readonly acknowledged: number[] = [];
+
+  override send(item: NonNullable<FanoutItem["item"]>): void {
+    this.sent.push(item);
+  }
+
+  override acknowledge(_session: number, upSequence: number): void {
+    this.acknowledged.push(upSequence);
+  }
+}
+
+const nothing = (): void => undefined;
+
+export function rememberedSession(options: {
+  readonly handle: SessionOptions["handle"];
+  readonly open?: Partial<OpenSession>;
+  readonly principal?: Partial<Principal>;
+}) {
+  const link = new RememberingLink({
+    stream: new FakeEdge(),
+    fanoutId: "fanout-1",
+    incarnation: "incarnation",
+    version: "test",
+    counters: new FanoutCounters(),
+    logger: SILENT,
+    nowMs: () => 0,
+    listener: {
+      greeted: nothing,
+      open: nothing,
+      frame: nothing,
+      close: nothing,
+      release: nothing,
+      status: () => ({ sessions: 0, onlineUsers: 0, dependencies: [], storeTimeUs: 0, accepting: true }),
+      ended: nothing,
+    },
+  });
+  const session = new Session({
+    link,
+    open: {
+      ...OpenSession.fromPartial({}),
+      session: 1,
+      connectionId: "connection-1",
+      framing: Framing.FRAMING_PROTOBUF,
+      namespace: "native",
+      nextUpSequence: 1,
+      ...options.open,
+    },
+    principal: {
+      ...Principal.fromPartial({}),
+      app: "default",
+      userId: "p1",
+      role: "porter",
+      ...options.principal,
+    },
+    sessionId: "session-1",
+    sampleCounter: 0,
+    handle: options.handle,
+  });
+  return { session, link, sent: link.sent, acknowledged: link.acknowledged };
+}
