@@ -3,6 +3,9 @@ import { defineConfig } from "vitest/config";
 
 const REAL_STORES = ["**/*-redis.test.ts", "**/*-kafka.test.ts"];
 
+/** Tests that measure pauses and latencies: they have the machine for themselves. */
+const MEASURING = ["test/e2e/slow-client.test.ts", "test/e2e/failover.test.ts"];
+
 /** Brings up Redis and Kafka, and leaves out, told, what cannot run without them. */
 const onRealStores = {
   globalSetup: ["test/support/global-setup.ts"],
@@ -41,11 +44,24 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          exclude: MEASURING,
           testTimeout: 60_000,
           hookTimeout: 120_000,
-          // Each file runs half a dozen processes; side by side they would only wait for each other.
-          maxWorkers: 1,
+          // Each file runs half a dozen processes, which wait more than they work.
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
+          ...onRealStores,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "e2e-alone",
+          include: MEASURING,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
           ...onRealStores,
         },
       },

@@ -63,7 +63,7 @@ export class Edge {
   readonly #budget: QueueBudget;
   readonly #heartbeats = new HeartbeatSweep<Connection>();
   readonly #sessions = new Set<LinkedSession>();
-  readonly #clock = new StoreTime(Date.now);
+  readonly #clock = new StoreTime(steadyMs);
   readonly #timers: NodeJS.Timeout[] = [];
   #nextSession = 1;
   #isDraining = false;
@@ -76,7 +76,7 @@ export class Edge {
       readyLinks: () => this.#links.ready(),
       counters,
       logger,
-      nowMs: Date.now,
+      nowMs: steadyMs,
       refusePoison,
     });
     this.#links = new LinkPool({
@@ -87,7 +87,7 @@ export class Edge {
       version: options.version,
       counters,
       logger,
-      nowMs: Date.now,
+      nowMs: steadyMs,
       clock: this.#clock,
       listener: {
         ready: (link) => this.#homing.linkReady(link, this.#sessions),
@@ -218,6 +218,11 @@ export class Edge {
     timer.unref();
     this.#timers.push(timer);
   }
+}
+
+/** The time of day that does not jump when somebody sets the clock: for what lasts and for what is stamped. */
+function steadyMs(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 function unavailable(message: string): UpgradeRefusal {

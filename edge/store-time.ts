@@ -20,6 +20,6 @@ export class StoreTime {
 
   /** Microseconds since 1970-01-01 UTC. */
   nowUs(): number {
-    return this.nowMs() * 1000 + this.#offsetUs;
+    return Math.round(this.nowMs() * 1000) + this.#offsetUs;
   }
 }

@@ -75,7 +75,7 @@ export class Fanout {
     const { counters } = this;
     const { logger, fanoutId } = options;
     const { broker, directory, locations, registry, clock } = options.stores;
-    const nowMs = Date.now;
+    const nowMs = (): number => performance.now();
     this.#channels = new Channels({
       broker,
       counters,
@@ -140,7 +140,7 @@ export class Fanout {
       participations: this.participations,
       directory,
       logger,
-      now: nowMs,
+      now: Date.now,
     });
   }
 
