@@ -69,7 +69,7 @@ export class EdgeLink {
   readonly #options: EdgeLinkOptions;
   readonly #writer: BatchWriter;
   readonly #window = new CreditWindow();
-  readonly #groups = new Map<number, Group<EdgeLink>>();
+  readonly #groups = new Map<number, Group>();
   readonly #paused = new Set<LinkedSession>();
   #statusSequence = 0;
   #lastHeardMs: number;

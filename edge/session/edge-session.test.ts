@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { sessionOnFakeSocket, text } from "#test/support/session-on-fake-socket.js";
-import type { EdgeLink } from "../link/edge-link.js";
 import { MAX_UNANSWERED_BYTES, MAX_UNANSWERED_FRAMES } from "./edge-session.js";
 import { Group } from "./group.js";
 
@@ -82,7 +81,7 @@ describe("a session's unanswered frames", () => {
 describe("a session that moves", () => {
   it("carries its position in each channel until it has joined there again", () => {
     const { session } = sessionOnFakeSocket(1);
-    const group = new Group<EdgeLink>(1, "order:1");
+    const group = new Group(1, "order:1");
     group.add(session, position(4));
     session.leaveGroups();
     expect(session.openMessage().positions).toEqual({ "order:1": position(4) });

@@ -7,7 +7,7 @@
  */
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import type { Framing, OpenSession, Principal, UpFrame } from "#proto/gen/realtime/link/v1/link.js";
-import type { Group } from "./group.js";
+import type { Group, GroupMember } from "./group.js";
 import type { SocketWriter } from "../socket/socket-writer.js";
 
 export const MAX_UNANSWERED_FRAMES = 32;
@@ -61,7 +61,7 @@ export interface EdgeSessionOptions {
   readonly socket: SessionSocket;
 }
 
-export class EdgeSession<Link> {
+export class EdgeSession<Link> implements GroupMember {
   readonly number: number;
   readonly framing: Framing;
   readonly connectionId: string;
@@ -72,7 +72,7 @@ export class EdgeSession<Link> {
   /** What the last home wants its successor to know. Empty: the session was never open. */
   state: Uint8Array = EMPTY;
   /** The groups that the socket is in. */
-  readonly groups = new Set<Group<Link>>();
+  readonly groups = new Set<Group>();
   /** Why the socket closed while the session had no home that could be told: the next one is. */
   closedBecause: string | undefined;
   /** Positions from earlier homes in channels that the present home has not joined yet. */

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DeliveryClass, Framing, type Deliver } from "#proto/gen/realtime/link/v1/link.js";
 import { sessionOnFakeSocket, text } from "#test/support/session-on-fake-socket.js";
-import type { EdgeLink } from "../link/edge-link.js";
 import { Group } from "./group.js";
 
 const position = (offset: number, epoch = "e") => ({ epoch, offset, tag: offset });
@@ -28,8 +27,8 @@ function latest(version: number, key = "k"): Deliver {
   return delivery(`v${version}`, { deliveryClass, conflationKey: key, version });
 }
 
-function group(number = 1): Group<EdgeLink> {
-  return new Group<EdgeLink>(number, "order:1");
+function group(number = 1): Group {
+  return new Group(number, "order:1");
 }
 
 describe("a group", () => {

@@ -5,13 +5,26 @@
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import { DeliveryClass, Framing, type Deliver } from "#proto/gen/realtime/link/v1/link.js";
 import { Opcode, websocketFrame } from "../socket/websocket-frame.js";
-import type { EdgeSession } from "./edge-session.js";
+import type { SocketWriter } from "../socket/socket-writer.js";
 
-export class Group<Link> {
-  readonly #protobuf = new Set<EdgeSession<Link>>();
-  readonly #json = new Set<EdgeSession<Link>>();
+/** A session as its groups see it. */
+export interface GroupMember {
+  readonly number: number;
+  readonly framing: Framing;
+  readonly socket: { readonly writer: SocketWriter };
+  /** The groups that the socket is in. */
+  readonly groups: Set<Group>;
+  /** Positions from earlier homes in channels that the present home has not joined yet. */
+  readonly carriedPositions: Map<string, Position>;
+  /** Whether a latest value is new to the socket. */
+  isNewer(channel: string, key: string, version: number): boolean;
+}
+
+export class Group {
+  readonly #protobuf = new Set<GroupMember>();
+  readonly #json = new Set<GroupMember>();
   /** Sockets that were given durable events beyond the group's position: they skip up to there. */
-  readonly #ahead = new Map<EdgeSession<Link>, Position>();
+  readonly #ahead = new Map<GroupMember, Position>();
   /** The version of each latest value that was delivered; a channel has few keys. */
   readonly latestVersions = new Map<string, number>();
   #position: Position | undefined;
@@ -25,7 +38,7 @@ export class Group<Link> {
     return this.#protobuf.size === 0 && this.#json.size === 0;
   }
 
-  add(session: EdgeSession<Link>, after: Position | undefined): void {
+  add(session: GroupMember, after: Position | undefined): void {
     (session.framing === Framing.FRAMING_JSON ? this.#json : this.#protobuf).add(session);
     session.groups.add(this);
     session.carriedPositions.delete(this.channel);
@@ -33,14 +46,14 @@ export class Group<Link> {
     if (after !== undefined && isAhead(after, this.#position)) this.#ahead.set(session, after);
   }
 
-  remove(session: EdgeSession<Link>): void {
+  remove(session: GroupMember): void {
     this.#protobuf.delete(session);
     this.#json.delete(session);
     this.#ahead.delete(session);
   }
 
   /** The last durable event that the socket was given, or undefined where it was given none. */
-  positionOf(session: EdgeSession<Link>): Position | undefined {
+  positionOf(session: GroupMember): Position | undefined {
     return this.#ahead.get(session) ?? this.#position;
   }
 
@@ -65,7 +78,7 @@ export class Group<Link> {
     }
   }
 
-  #write(sessions: ReadonlySet<EdgeSession<Link>>, item: Deliver, frame: Buffer): void {
+  #write(sessions: ReadonlySet<GroupMember>, item: Deliver, frame: Buffer): void {
     const { excludeSession, deliveryClass } = item;
     const key = `${this.channel} ${item.conflationKey}`;
     for (const session of sessions) {
@@ -78,7 +91,7 @@ export class Group<Link> {
     }
   }
 
-  #isAhead(session: EdgeSession<Link>, position: Position | undefined): boolean {
+  #isAhead(session: GroupMember, position: Position | undefined): boolean {
     if (this.#ahead.size === 0 || position === undefined) return false;
     const ahead = this.#ahead.get(session);
     return ahead !== undefined && ahead.epoch === position.epoch && ahead.offset >= position.offset;

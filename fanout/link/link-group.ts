@@ -3,13 +3,19 @@
  * edge once, in the framings that the group has.
  */
 import { encodeServerFrame } from "#proto/frame-codec.js";
-import { DeliveryClass, DownFrame, Framing } from "#proto/gen/realtime/link/v1/link.js";
+import type { BatchWriter } from "#proto/link/batch-writer.js";
+import { DeliveryClass, DownFrame, Framing, type FanoutItem } from "#proto/gen/realtime/link/v1/link.js";
 import type { StreamPosition } from "#fanout/channel/broker.js";
 import { toPosition, type EventFrames } from "#fanout/channel/event-frames.js";
 import type { ChannelAudience, ChannelDelivery, FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import { deliverItem, encodeDelivery } from "./deliver-item.js";
-import type { FanoutLink } from "./fanout-link.js";
+
+/** What a group needs of the link that it belongs to. */
+export interface GroupLink {
+  readonly writer: BatchWriter;
+  send(item: NonNullable<FanoutItem["item"]>): void;
+}
 
 export interface GroupMember {
   readonly number: number;
@@ -29,14 +35,14 @@ export class LinkGroup implements ChannelAudience {
   /** A value that came after somebody joined must not take the queue's place of one from before: they would miss it. */
   #joins = 0;
   readonly #options: {
-    readonly link: FanoutLink;
+    readonly link: GroupLink;
     readonly number: number;
     readonly channel: FollowedChannel;
     readonly counters: FanoutCounters;
   };
 
   constructor(options: {
-    link: FanoutLink;
+    link: GroupLink;
     number: number;
     channel: FollowedChannel;
     counters: FanoutCounters;
