@@ -59,6 +59,8 @@ export interface FanoutOptions {
   readonly logger: Logger;
 }
 
+const EXPIRY_CHECK_MS = 2000;
+
 export class Fanout {
   readonly counters = new FanoutCounters();
   readonly publisher: Publisher;
@@ -69,6 +71,7 @@ export class Fanout {
   readonly #sessions: SessionHost;
   readonly #links: LinkHost;
   readonly #locationWriter: LocationWriter;
+  readonly #expiryCheck: NodeJS.Timeout;
 
   constructor(options: FanoutOptions) {
     this.#options = options;
@@ -135,6 +138,10 @@ export class Fanout {
       dependencies: options.dependencies,
       accepting: () => options.dependencies().every(({ name, up }) => name !== "redis" || up),
     });
+    this.#expiryCheck = setInterval(
+      () => this.#sessions.checkExpired(clock.nowUs() / 1000),
+      EXPIRY_CHECK_MS,
+    ).unref();
     this.consumer = new EventConsumer({
       publisher: this.publisher,
       participations: this.participations,
@@ -190,6 +197,7 @@ export class Fanout {
 
   /** Ends what is left, and writes what waits. */
   async stop(): Promise<void> {
+    clearInterval(this.#expiryCheck);
     this.#links.stop();
     await this.#options.eventSource?.stop();
     await this.#locationWriter.stop();

@@ -86,7 +86,7 @@ export class LinkPool {
     }
     for (const [address, peer] of this.#peers) {
       // A live link outlasts its address: the fanout itself says when it ends.
-      if (this.#addresses.has(address) || peer.link?.phase === "ready") continue;
+      if (this.#addresses.has(address) || isLive(peer.link)) continue;
       clearTimeout(peer.retry);
       this.#peers.delete(address);
       peer.link?.end();
@@ -144,4 +144,9 @@ export class LinkPool {
 /** A reason without its details, as "14 UNAVAILABLE": those may hold times and ports. */
 function kindOf(end: LinkEnd): string {
   return end.how === "died" ? end.reason.replace(/:.*$/s, "") : end.how;
+}
+
+/** A fanout that drains is still giving its sessions back. */
+function isLive(link: EdgeLink | undefined): boolean {
+  return link?.phase === "ready" || link?.phase === "draining";
 }

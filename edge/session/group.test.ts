@@ -96,9 +96,9 @@ describe("a group", () => {
 
   it("keeps a bound on the latest values that it knows", () => {
     const joined = group();
-    for (let key = 0; key < 1000; key += 1) joined.deliver(latest(1, `k${key}`));
-    expect(joined.latestVersions.size).toBe(256);
-    expect(joined.latestVersions.has("k999")).toBe(true);
+    for (let key = 0; key < 2000; key += 1) joined.deliver(latest(1, `k${key}`));
+    expect(joined.latestVersions.size).toBe(1024);
+    expect(joined.latestVersions.has("k1999")).toBe(true);
   });
 });
 

@@ -70,6 +70,7 @@ export class Group {
   }
 
   #noteLatest(key: string, version: number): void {
+    this.latestVersions.delete(key); // The order of the keys is that of their last change.
     this.latestVersions.set(key, version);
     if (this.latestVersions.size <= MAX_LATEST_KEYS) return;
     for (const oldest of this.latestVersions.keys()) {
@@ -106,7 +107,7 @@ export class Group {
 }
 
 /** Fanouts know as many keys of a channel. */
-const MAX_LATEST_KEYS = 256;
+const MAX_LATEST_KEYS = 1024;
 
 /** Whether a session at `ahead` cannot be said to stand at `position`: positions of other epochs do not compare. */
 function isAhead(ahead: Position, position: Position | undefined): boolean {

@@ -48,6 +48,8 @@ export interface SocketWriterOptions {
 
 /** Up to here frames of one turn are copied into one buffer; above, the kernel gathers them. */
 const COPY_BYTES = 32 * 1024;
+/** So much of one turn is written before the turn ends. */
+const FLUSH_BYTES = 128 * 1024;
 
 export class SocketWriter {
   readonly #options: SocketWriterOptions;
@@ -73,7 +75,8 @@ export class SocketWriter {
     this.#frames.push(frame);
     this.#frameBytes += frame.length;
     if (this.#frames.length === 1) this.#options.turn.add(this);
-    if (this.#frameBytes > COPY_BYTES) this.#refuseSlow();
+    // Slow is who does not read, not who is sent much at once: the kernel is asked before that is judged.
+    if (this.#frameBytes > FLUSH_BYTES) this.flush();
   }
 
   /** The newest frame of a key. */

@@ -64,6 +64,10 @@ export class Channels {
     this.#idle.add(followed);
   }
 
+  all(): Iterable<FollowedChannel> {
+    return this.#followed.values();
+  }
+
   get(channel: Channel): FollowedChannel | undefined {
     return this.#followed.get(channel.key);
   }

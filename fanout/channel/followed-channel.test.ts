@@ -342,9 +342,9 @@ describe("latest values", () => {
   it("are kept for so many keys only", async () => {
     const { channel: one } = follow();
     await one.active();
-    for (let index = 0; index < 1000; index += 1) one.hear(latest(1, `location:p${index}`));
-    expect(one.latest.size).toBe(256);
-    expect(one.latest.has("location:p999")).toBe(true);
+    for (let index = 0; index < 2000; index += 1) one.hear(latest(1, `location:p${index}`));
+    expect(one.latest.size).toBe(1024);
+    expect(one.latest.has("location:p1999")).toBe(true);
   });
 });
 

@@ -10,6 +10,7 @@ import type { Logger } from "../fanout-logger.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { Broker, BrokerMessage, LatestValue, StreamPosition } from "./broker.js";
 import type { Channel } from "./channel.js";
+import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
 import { EventFrames } from "./event-frames.js";
 
 /** One event for all sockets that follow the channel at one edge. */
@@ -39,7 +40,6 @@ export interface FollowedChannelOptions {
 }
 
 /** Latest values of so many keys are known here; beyond, the oldest is forgotten. */
-const MAX_LATEST_KEYS = 256;
 const HISTORY_PAGE = 100;
 const RETRY_MS = 500;
 
@@ -47,12 +47,18 @@ export class FollowedChannel {
   readonly channel: Channel;
   readonly audiences = new Set<ChannelAudience>();
   readonly latest = new Map<string, LatestValue>();
+  /** The sessions that are joined: asked again when permissions change. */
+  readonly followers = new Set<object>();
+  /** When the first of their parts in the channel ends by itself: milliseconds since 1970-01-01 UTC. */
+  partEndsAtMs = Infinity;
   /** Who uses this channel: sessions on their way in, and those that follow. */
   users = 0;
   /** When the last user left. */
   idleSinceMs = 0;
   /** Counts what may have changed who takes part: permission that was checked before the last one is out of date. */
   signals = 0;
+  /** When each of the latest values came, by this process's clock. */
+  readonly #heardAtMs = new Map<string, number>();
   readonly #options: FollowedChannelOptions;
   #position: StreamPosition | undefined;
   #active: Promise<void>;
@@ -71,6 +77,18 @@ export class FollowedChannel {
     this.#active = this.#start();
     // Whoever needs the channel awaits `active`; nobody may.
     this.#active.catch(() => undefined);
+  }
+
+  /** The latest values that still live: a new follower shall not be shown yesterday's. */
+  freshLatest(): readonly LatestValue[] {
+    const { latestTtlMs } = kindOptions(this.channel);
+    const oldestMs = performance.now() - latestTtlMs;
+    for (const key of this.latest.keys()) {
+      if ((this.#heardAtMs.get(key) ?? 0) >= oldestMs) break; // In the order in which they came.
+      this.latest.delete(key);
+      this.#heardAtMs.delete(key);
+    }
+    return [...this.latest.values()];
   }
 
   /** The last durable event that was delivered here; undefined before the store was reached once. */
@@ -169,10 +187,13 @@ export class FollowedChannel {
       if (known.version > value.version) this.#options.counters.staleLatest += 1;
       return false;
     }
+    this.latest.delete(value.key); // The order of the keys is that of their last change.
     this.latest.set(value.key, value);
-    if (this.latest.size > MAX_LATEST_KEYS) {
+    this.#heardAtMs.set(value.key, performance.now());
+    if (this.latest.size > MAX_LATEST_VALUES) {
       for (const oldest of this.latest.keys()) {
         this.latest.delete(oldest);
+        this.#heardAtMs.delete(oldest);
         break;
       }
     }

@@ -54,7 +54,8 @@ function offsets({ events }: Replay): number[] {
 
 async function at(offset: number): Promise<StreamPosition> {
   const { position } = await elsewhere.state(channel);
-  return { ...position, offset };
+  const [event] = await elsewhere.history(channel, { afterOffset: offset - 1, limit: 1 });
+  return { ...position, offset, tag: event?.position.offset === offset ? event.position.tag : 0 };
 }
 
 describe("a replay", () => {
@@ -66,11 +67,44 @@ describe("a replay", () => {
     expect(missed).toMatchObject({ isComplete: true, from: { offset: 10 }, upTo: { offset: 180 } });
   });
 
-  it("is nothing for who has everything, or more than this fanout has heard of", async () => {
+  it("is nothing for who has everything", async () => {
     await publish(3);
     await follow();
     expect(await read(await at(3))).toMatchObject({ events: [], isComplete: true, upTo: { offset: 3 } });
+  });
+
+  it("is nothing for who has heard more than this fanout, where the store has it", async () => {
+    await publish(3);
+    await follow();
+    broker.way = () => [];
+    await publish(1);
     expect(await read(await at(4))).toMatchObject({ events: [], isComplete: true, upTo: { offset: 4 } });
+  });
+
+  it("says that something is lost to who has more than the store, or another event at the same place", async () => {
+    await publish(3);
+    await follow();
+    const more = { ...(await at(3)), offset: 10 };
+    expect(await read(more)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
+    for (const offset of [2, 3]) {
+      const { tag, ...position } = await at(offset);
+      const fork = { ...position, tag: (tag ^ 2) >>> 0 };
+      expect(await read(fork)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
+    }
+  });
+
+  it("of more than a socket is given at once is nothing, and says so", async () => {
+    await follow();
+    for (let index = 0; index < 9; index += 1) {
+      const eventId = `large-${index}`;
+      await elsewhere.publish(channel, {
+        eventId,
+        idempotencyKey: eventId,
+        payload: new Uint8Array(64 * 1024),
+      });
+    }
+    expect(await read(await at(1))).toMatchObject({ isComplete: true });
+    expect(await read(BEFORE)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 9 } });
   });
 
   it("is nothing, and complete for nobody, without a position", async () => {

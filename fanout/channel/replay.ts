@@ -29,9 +29,12 @@ export interface ReplayOptions {
 }
 
 const PAGE = 100;
+/** What one socket is given at once: more would fill its queue, and the state is loaded faster than replayed. */
+export const MAX_REPLAY_BYTES = 512 * 1024;
 
 /** @throws GatewayError unavailable while the store is away, and what `whenCaughtUp` throws. */
-export async function replay({ broker, followed, after, whenCaughtUp }: ReplayOptions): Promise<void> {
+export async function replay(options: ReplayOptions): Promise<void> {
+  const { broker, followed, after, whenCaughtUp } = options;
   const now = followed.position;
   if (now === undefined || after === undefined) {
     whenCaughtUp({ events: [], from: after ?? now, upTo: after ?? now, isComplete: after !== undefined });
@@ -39,25 +42,67 @@ export async function replay({ broker, followed, after, whenCaughtUp }: ReplayOp
   }
   // A channel has no epoch before its first event.
   const from = after.epoch === "" && after.offset === 0 ? { ...after, epoch: now.epoch } : after;
-  if (from.epoch !== now.epoch) {
-    whenCaughtUp({ events: [], from: now, upTo: now, isComplete: false });
-    return;
-  }
-  const events: HistoryEvent[] = [];
-  let reached = from;
-  let isComplete = true;
-  // The channel moves on while history is read: go on until the reading has caught up with it.
-  while (reached.offset < (followed.position?.offset ?? 0)) {
-    const page = await broker.history(followed.channel, { afterOffset: reached.offset, limit: PAGE });
-    const [first] = page;
-    if (first === undefined || first.position.epoch !== from.epoch) {
+  const isKnown =
+    from.epoch === now.epoch && (from.offset <= now.offset || (await isStored(broker, followed, from)));
+  const caughtUp = (events: readonly HistoryEvent[] | undefined): void => {
+    if (events === undefined) {
       const { position } = followed;
       whenCaughtUp({ events: [], from: position, upTo: position, isComplete: false });
       return;
     }
-    if (first.position.offset !== reached.offset + 1) isComplete = false;
-    events.push(...page);
-    reached = page.at(-1)?.position ?? reached;
+    const isComplete = (events[0]?.position.offset ?? from.offset + 1) === from.offset + 1;
+    whenCaughtUp({ events, from, upTo: events.at(-1)?.position ?? from, isComplete });
+  };
+  if (isKnown) await readMissed({ broker, followed, from, caughtUp });
+  else caughtUp(undefined);
+}
+
+/** A position ahead of this fanout: the store may be ahead too, or have lost what the socket was given. */
+async function isStored(broker: Broker, followed: FollowedChannel, from: StreamPosition): Promise<boolean> {
+  const { position } = await broker.state(followed.channel);
+  return position.epoch === from.epoch && from.offset <= position.offset;
+}
+
+/**
+ * Reads the events behind `from` up to where the channel stands, and hands them over in the turn in which that
+ * is reached; undefined where they cannot be given: `from` is another event than the stored one (a fork), the
+ * history is gone, or there is too much of it.
+ */
+async function readMissed(options: {
+  broker: Broker;
+  followed: FollowedChannel;
+  from: StreamPosition;
+  caughtUp: (events: readonly HistoryEvent[] | undefined) => void;
+}): Promise<void> {
+  const { broker, followed, from, caughtUp } = options;
+  const events: HistoryEvent[] = [];
+  let bytes = 0;
+  let isGone = isFork(from, followed.position);
+  // One event earlier, to compare its tag with the one that the socket has.
+  let reached = from.tag === 0 ? from.offset : Math.max(0, from.offset - 1);
+  // The channel moves on while history is read: go on until the reading has caught up with it.
+  while (!isGone && Math.max(reached, from.offset) < (followed.position?.offset ?? 0)) {
+    const page = await broker.history(followed.channel, { afterOffset: reached, limit: PAGE });
+    const missed = page.filter(({ position }) => position.offset > from.offset);
+    events.push(...missed);
+    for (const { payload } of missed) bytes += payload.length;
+    reached = page.at(-1)?.position.offset ?? reached;
+    isGone =
+      page[0]?.position.epoch !== from.epoch ||
+      page.some(({ position }) => isFork(from, position)) ||
+      bytes > MAX_REPLAY_BYTES;
   }
-  whenCaughtUp({ events, from, upTo: reached, isComplete });
+  caughtUp(isGone ? undefined : events);
+}
+
+/** Whether two positions of one offset are of different events. A tag of 0 says nothing. */
+function isFork(from: StreamPosition, stored: StreamPosition | undefined): boolean {
+  return (
+    stored !== undefined &&
+    stored.epoch === from.epoch &&
+    stored.offset === from.offset &&
+    from.tag !== 0 &&
+    stored.tag !== 0 &&
+    stored.tag !== from.tag
+  );
 }

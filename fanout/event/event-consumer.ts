@@ -109,11 +109,15 @@ export class EventConsumer {
     const isVersioned = publishes.some(({ version }) => version !== undefined);
     const others = actions.filter((action) => action.type !== "publish");
     const ordered = isVersioned ? [...publishes, ...others] : actions;
+    let isStale = false;
     for (const action of ordered) {
+      // Whose an order is does not change: what is old news about its status still says that.
+      const isOwner = action.type === "grant" && action.participation.relation === "owner";
+      if (isStale && action.type !== "publish" && !isOwner) continue;
       switch (action.type) {
         case "publish": {
           const outcome = await this.#publish(action, { record, index: publishes.indexOf(action) });
-          if (outcome === "stale") return;
+          isStale ||= outcome === "stale";
           break;
         }
         case "grant":

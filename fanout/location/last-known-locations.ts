@@ -31,7 +31,7 @@ export class LastKnownLocations {
         id: `${channel.name}-${userId}-${known.version}`,
         channel: channel.name,
         timeMs: Math.floor(known.version / 1000),
-        sender: { userId, role: "worker" },
+        sender: { userId, role: "" },
         body,
       });
       values.push({

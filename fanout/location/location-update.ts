@@ -61,10 +61,12 @@ function accept(
       field: "location_update.order_id",
     });
   }
-  const { timestampMs, ...measured } = update;
+  const { timestampMs, latitude = 0, longitude = 0, ...measured } = update;
   const receivedAtMs = Math.floor(receivedAtUs / 1000);
   const location: Location = {
     ...measured,
+    latitude,
+    longitude,
     workerId: userId,
     measuredAtMs: timestampMs === 0 ? receivedAtMs : timestampMs,
   };
@@ -103,7 +105,12 @@ export function checkLocation(update: LocationUpdate, receivedAtUs: number): voi
   inRange("timestamp_ms", update.timestampMs, 0, receivedAtUs / 1000 + MAX_AHEAD_MS);
 }
 
-function inRange(field: string, value: number, min: number, max: number): void {
+function inRange(field: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined) {
+    throw new GatewayError("invalid_argument", `${field} must be given`, {
+      field: `location_update.${field}`,
+    });
+  }
   if (value >= min && value <= max) return; // False for NaN too.
   const bounds = field === "timestamp_ms" ? "not more than 5 minutes ahead" : `from ${min} to ${max}`;
   throw new GatewayError("invalid_argument", `${field} must be a number ${bounds}`, {

@@ -49,7 +49,7 @@ export class FrameDispatcher {
     countOne(this.options.counters.framesReceived, `${session.namespace} ${body.$case}`);
     const correlationId = frame.correlationId === "" ? randomUUID() : frame.correlationId;
     this.options.logger.debug(
-      { correlationId, frame: body.$case, connectionId: session.connectionId },
+      { correlationId, asks: body.$case, connectionId: session.connectionId },
       "a frame",
     );
     try {

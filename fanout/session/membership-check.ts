@@ -29,6 +29,10 @@ export class MembershipCheck {
       const byUser = new Map(participants.map((participation) => [participation.userId, participation]));
       for (const session of followers) {
         const participation = byUser.get(session.principal.userId);
+        const followed = session.follows.get(channel.key);
+        if (followed !== undefined && participation !== undefined) {
+          followed.partEndsAtMs = Math.min(followed.partEndsAtMs, participation.expiresAtMs);
+        }
         if (!mayFollow(session.principal, channel, participation)) this.#end(session, channel);
       }
     } catch {

@@ -70,6 +70,7 @@ describe("a new session", () => {
     edge.open(1, { userId: "u1" });
     edge.say({ $case: "close", value: { session: 1, reason: "client" } });
     waiting.open();
+    await vi.waitFor(() => expect(core.fanout.sessions).toBe(0));
     await turn();
     expect([edge.heard(1), closes()]).toEqual([[], []]);
     expect([core.fanout.sessions, core.fanout.onlineUsers]).toEqual([0, 0]);

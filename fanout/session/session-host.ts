@@ -91,9 +91,13 @@ export class SessionHost {
   close(link: FanoutLink, { session: number }: CloseSession): void {
     const session = this.#byLink.get(link)?.get(number);
     if (session === undefined) return;
-    this.#remove(session);
-    const { record } = session;
-    if (record !== undefined) this.#options.registry.remove(record).catch(() => this.#storeFailed());
+    // Who sends something and leaves has sent it.
+    session.silence();
+    session.whenIdle(() => {
+      this.#remove(session);
+      const { record } = session;
+      if (record !== undefined) this.#options.registry.remove(record).catch(() => this.#storeFailed());
+    });
   }
 
   /** Gives a session back to its edge, after everything that it sent is dealt with. */
@@ -144,12 +148,18 @@ export class SessionHost {
     }
   }
 
-  #followersOf(channel: Channel): readonly Session[] {
-    const followers: Session[] = [];
-    for (const sessions of this.#byLink.values()) {
-      for (const session of sessions.values()) if (session.follows.has(channel.key)) followers.push(session);
+  /** Checks followers again whose part in a channel was to end by now. */
+  checkExpired(nowMs: number): void {
+    for (const followed of this.#options.channels.all()) {
+      if (followed.partEndsAtMs > nowMs) continue;
+      followed.partEndsAtMs = Infinity;
+      this.membersChanged(followed.channel);
     }
-    return followers;
+  }
+
+  #followersOf(channel: Channel): readonly Session[] {
+    const followers = this.#options.channels.get(channel)?.followers ?? [];
+    return [...followers].filter((follower): follower is Session => follower instanceof Session);
   }
 
   async #begin(session: Session, snapshot: SessionSnapshot | undefined): Promise<void> {
@@ -199,6 +209,7 @@ export class SessionHost {
     this.#sessions -= 1;
     for (const followed of session.follows.values()) {
       session.link.forget(session, followed);
+      followed.followers.delete(session);
       this.#options.channels.release(followed);
     }
     session.follows.clear();

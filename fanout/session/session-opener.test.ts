@@ -31,7 +31,9 @@ async function restore(session: number, positions: Readonly<Record<string, Posit
 }
 
 async function at(offset: number): Promise<Position> {
-  return { ...(await core.elsewhere.state(channel)).position, offset };
+  const { position } = await core.elsewhere.state(channel);
+  const [event] = await core.elsewhere.history(channel, { afterOffset: offset - 1, limit: 1 });
+  return { ...position, offset, tag: event?.position.tag ?? 0 };
 }
 
 async function untilHeard(session: number, word: string, timeout = 1000): Promise<void> {

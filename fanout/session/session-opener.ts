@@ -75,7 +75,7 @@ export class SessionOpener {
       await followed.active();
       while (!session.follows.has(channel.key)) {
         const { signals } = followed;
-        await checkMayFollow(directory, session, channel);
+        const partEndsAtMs = await checkMayFollow(directory, session, channel);
         await replay({
           broker,
           followed,
@@ -83,6 +83,7 @@ export class SessionOpener {
           whenCaughtUp: (missed) => {
             // Permission may have ended since it was checked: then it is checked again.
             if (followed.signals === signals && !session.isEnded) {
+              followed.partEndsAtMs = Math.min(followed.partEndsAtMs, partEndsAtMs);
               this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
             }
           },
@@ -112,7 +113,7 @@ export class SessionOpener {
       session.sendEncoded(new EventFrames(event.payload, event.position).in(session.framing));
     }
     // A value may have come while the session had no home.
-    for (const value of followed.latest.values()) session.sendLatest(followed, value);
+    for (const value of followed.freshLatest()) session.sendLatest(followed, value);
     session.join(followed, missed.upTo);
   }
 

@@ -52,6 +52,7 @@ export class Session implements GroupMember {
   #lastUpSequence: number;
   #isBusy = true;
   #isEnded = false;
+  #isSilent = false;
   #hasFailed = false;
   #whenIdle: (() => void) | undefined;
 
@@ -101,7 +102,13 @@ export class Session implements GroupMember {
     this.#run();
   }
 
+  /** The socket is gone: what it sent is still dealt with, and nothing is said to it any more. */
+  silence(): void {
+    this.#isSilent = true;
+  }
+
   end(): void {
+    this.#isSilent = true;
     this.#isEnded = true;
     this.#frames = [];
   }
@@ -111,7 +118,7 @@ export class Session implements GroupMember {
   }
 
   sendEncoded(payload: Uint8Array): void {
-    if (this.#isEnded) return;
+    if (this.#isSilent) return;
     const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
     this.link.send({
       $case: "frame",
@@ -121,7 +128,7 @@ export class Session implements GroupMember {
 
   /** A channel's latest value, for this socket alone. */
   sendLatest(channel: FollowedChannel, value: LatestValue): void {
-    if (this.#isEnded) return;
+    if (this.#isSilent) return;
     this.link.send({
       $case: "frame",
       value: {
@@ -142,17 +149,19 @@ export class Session implements GroupMember {
   /** The socket gets the channel's events behind `after` from now on. */
   join(channel: FollowedChannel, after: StreamPosition | undefined): void {
     this.follows.set(channel.channel.key, channel);
+    channel.followers.add(this);
     this.link.join(this, channel, after);
   }
 
   leave(channel: FollowedChannel): void {
     this.follows.delete(channel.channel.key);
+    channel.followers.delete(this);
     this.link.leave(this, channel);
   }
 
   /** Gives the edge what the next home must know. */
   saveState(): void {
-    if (!this.#isEnded)
+    if (!this.#isSilent)
       this.link.send({ $case: "state", value: { session: this.number, state: this.snapshot() } });
   }
 
@@ -166,7 +175,7 @@ export class Session implements GroupMember {
   }
 
   close(code: number, reason: string): void {
-    if (!this.#isEnded) this.link.send({ $case: "close", value: { session: this.number, code, reason } });
+    if (!this.#isSilent) this.link.send({ $case: "close", value: { session: this.number, code, reason } });
   }
 
   #run(): void {

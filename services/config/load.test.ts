@@ -75,7 +75,7 @@ describe("wrong values", () => {
     });
     expect(faults).toEqual([
       'PORT is "http" and must be a port, 0 to 65535',
-      'MAX_PAYLOAD_BYTES is "64 KB" and must be a size from 1KiB to 16MiB, in bytes or as 64KiB or 1MiB',
+      'MAX_PAYLOAD_BYTES is "64 KB" and must be a size from 1KiB to 8MiB, in bytes or as 64KiB or 1MiB',
       'DRAIN_WINDOW is "30" and must be a duration from 0s to 1h, as 500ms, 30s, 5m or 1h',
     ]);
   });

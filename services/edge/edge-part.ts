@@ -30,6 +30,8 @@ export interface EdgePartOptions {
   readonly metrics: Metrics;
 }
 
+const SPARE_CONNECTIONS = 4096;
+
 export class EdgePart {
   readonly edge: Edge;
   readonly #options: EdgePartOptions;
@@ -77,6 +79,8 @@ export class EdgePart {
       }),
     ];
     this.#server = createHttpServer(createRequestHandler(routes, logger), sockets.tls);
+    // Beyond what admission lets in: handshakes on their way, and whoever asks for health or metrics.
+    this.#server.maxConnections = sockets.admission.maxConnections + SPARE_CONNECTIONS;
     this.#server.on("upgrade", (request, socket, head) => this.edge.upgrade(request, socket, head));
   }
 

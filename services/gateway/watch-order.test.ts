@@ -89,7 +89,7 @@ function serveSocket(socket: WebSocket, { headers }: IncomingMessage): void {
       send(socket, id, { $case: "subscribed", value: Subscribed.fromPartial({ channel }) });
     }
     if (body?.$case !== "locationUpdate") return;
-    const { latitude, longitude } = body.value;
+    const { latitude = Number.NaN, longitude = Number.NaN } = body.value;
     const location = Location.fromPartial({ workerId: userId, latitude, longitude });
     const event = { ...Event.fromPartial({}), body: { $case: "location", value: location } } as const;
     for (const other of sockets.clients) {

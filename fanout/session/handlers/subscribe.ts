@@ -39,7 +39,7 @@ export function subscribeHandler(options: SubscribeOptions): FrameHandler<"subsc
     }
     const already = session.follows.get(channel.key);
     if (already !== undefined)
-      return subscribed(already, { recovered: false, latest: already.latest.values() });
+      return subscribed(already, { recovered: false, latest: already.freshLatest() });
     if (session.follows.size >= MAX_FOLLOWED_CHANNELS) {
       throw new GatewayError("rate_limited", `a session follows at most ${MAX_FOLLOWED_CHANNELS} channels`);
     }
@@ -48,7 +48,7 @@ export function subscribeHandler(options: SubscribeOptions): FrameHandler<"subsc
       await followed.active();
       while (!session.follows.has(channel.key)) {
         const { signals } = followed;
-        await checkMayFollow(options.directory, session, channel);
+        const partEndsAtMs = await checkMayFollow(options.directory, session, channel);
         const lastKnown = await lastKnownOf(options, followed);
         await replay({
           broker: options.broker,
@@ -56,7 +56,9 @@ export function subscribeHandler(options: SubscribeOptions): FrameHandler<"subsc
           after: body.after,
           whenCaughtUp: (missed) => {
             // Permission may have ended since it was checked: then it is checked again.
-            if (followed.signals === signals) enter({ session, followed, missed, lastKnown, answer });
+            if (followed.signals !== signals) return;
+            followed.partEndsAtMs = Math.min(followed.partEndsAtMs, partEndsAtMs);
+            enter({ session, followed, missed, lastKnown, answer });
           },
         });
       }
@@ -103,12 +105,12 @@ export function subscribed(
   };
 }
 
-/** @throws GatewayError permission_denied; unavailable while the directory cannot be asked. */
+/** When the part ends by itself. @throws GatewayError permission_denied; unavailable while the directory cannot be asked. */
 export async function checkMayFollow(
   directory: Directory,
   session: Session,
   channel: Channel,
-): Promise<void> {
+): Promise<number> {
   const { principal } = session;
   const participation = needsParticipation(principal, channel)
     ? await directory.participation(channel, principal.userId)
@@ -118,6 +120,7 @@ export async function checkMayFollow(
       field: "subscribe.channel",
     });
   }
+  return participation?.expiresAtMs ?? Infinity;
 }
 
 function enter(entry: {
@@ -130,7 +133,7 @@ function enter(entry: {
   const { session, followed, missed, lastKnown, answer } = entry;
   if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
   // What came through the channel meanwhile is newer than what was read.
-  const known = [...followed.latest.values()];
+  const known = followed.freshLatest();
   const latest = known.some(isLocation) ? known : [...known, ...lastKnown];
   answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.from }));
   for (const event of missed.events) {
@@ -144,7 +147,7 @@ async function lastKnownOf(
   { lastKnown }: SubscribeOptions,
   followed: FollowedChannel,
 ): Promise<readonly LatestValue[]> {
-  return [...followed.latest.values()].some(isLocation) ? [] : lastKnown.of(followed.channel);
+  return followed.freshLatest().some(isLocation) ? [] : lastKnown.of(followed.channel);
 }
 
 function isLocation({ key }: LatestValue): boolean {

@@ -66,7 +66,7 @@ export const socketVariables = {
     usedBy: EDGES,
     about: "How often sockets are pinged; one that is silent for two of them is closed.",
   }),
-  maxPayloadBytes: withDefault("MAX_PAYLOAD_BYTES", size({ min: "1KiB", max: "16MiB" }), {
+  maxPayloadBytes: withDefault("MAX_PAYLOAD_BYTES", size({ min: "1KiB", max: "8MiB" }), {
     default: "64KiB",
     usedBy: EDGES,
     about: "The largest frame that a client may send.",

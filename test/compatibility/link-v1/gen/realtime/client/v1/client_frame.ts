@@ -126,10 +126,14 @@ export interface Unsubscribe {
 
 /** A worker's position. Workers only. */
 export interface LocationUpdate {
-  /** Degrees north, -90 to 90 (WGS 84). */
-  latitude: number;
-  /** Degrees east, -180 to 180 (WGS 84). */
-  longitude: number;
+  /** Degrees north, -90 to 90 (WGS 84). Must be given, also where it is 0. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees east, -180 to 180 (WGS 84). Must be given, also where it is 0. */
+  longitude?:
+    | number
+    | undefined;
   /** Degrees clockwise from north, 0 to 360. Absent where not known. */
   heading?:
     | number
@@ -1021,8 +1025,8 @@ export const Unsubscribe: MessageFns<Unsubscribe> = {
 
 function createBaseLocationUpdate(): LocationUpdate {
   return {
-    latitude: 0,
-    longitude: 0,
+    latitude: undefined,
+    longitude: undefined,
     heading: undefined,
     speed: undefined,
     accuracy: undefined,
@@ -1034,10 +1038,10 @@ function createBaseLocationUpdate(): LocationUpdate {
 
 export const LocationUpdate: MessageFns<LocationUpdate> = {
   encode(message: LocationUpdate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.latitude !== 0) {
+    if (message.latitude !== undefined) {
       writer.uint32(9).double(message.latitude);
     }
-    if (message.longitude !== 0) {
+    if (message.longitude !== undefined) {
       writer.uint32(17).double(message.longitude);
     }
     if (message.heading !== undefined) {
@@ -1155,8 +1159,8 @@ export const LocationUpdate: MessageFns<LocationUpdate> = {
   },
   fromPartial<I extends Exact<DeepPartial<LocationUpdate>, I>>(object: I): LocationUpdate {
     const message = createBaseLocationUpdate();
-    message.latitude = object.latitude ?? 0;
-    message.longitude = object.longitude ?? 0;
+    message.latitude = object.latitude ?? undefined;
+    message.longitude = object.longitude ?? undefined;
     message.heading = object.heading ?? undefined;
     message.speed = object.speed ?? undefined;
     message.accuracy = object.accuracy ?? undefined;
