@@ -109,6 +109,20 @@ it("keeps the live link of an address that is gone, and tries it no more when th
   expect(connections.map(({ address }) => address)).toEqual(["a", "b", "a"]);
 });
 
+it("keeps the link of a fanout that is gone from discovery while it gives its sessions back", async () => {
+  const { pool, connections, tell } = setUp();
+  tell("a", "b");
+  for (const { fanout } of connections) fanout.hello();
+  at(connections, 0).fanout.say({ $case: "drain", value: { withinMs: 1000 } });
+  await settled();
+  tell("b");
+  await settled();
+  expect([...pool.all()].map(({ name, phase }) => [name, phase])).toEqual([
+    ["a", "draining"],
+    ["b", "ready"],
+  ]);
+});
+
 it("lets go of an address that is gone before it could be reached", async () => {
   const { connections, tell } = setUp();
   tell("a");

@@ -198,3 +198,12 @@ describe("the end", () => {
     expect(onSlow).toHaveBeenCalledTimes(1);
   });
 });
+
+it("a burst of more than the bound is no slowness where the client reads", async () => {
+  const { writer, socket, onSlow } = setup();
+  for (let index = 0; index < 32; index += 1) writer.write(frame(`f${index}`, 64 * KIB));
+  await turn();
+  expect(onSlow).not.toHaveBeenCalled();
+  expect(writer.queuedBytes).toBe(0);
+  expect(socket.writableLength).toBe(0);
+});

@@ -127,6 +127,12 @@ describe("EventConsumer", () => {
     expect(consumer.counters).toMatchObject({ consumed: 1, stale: 1 });
   });
 
+  it("lets the owner in although the status is older than what is known", async () => {
+    stores.outcome = "stale";
+    await consumer.handle(order("order.created", { customerId: "c1" }, { version: 1 }));
+    expect(stores.steps).toEqual(["publish", "grant c1"]);
+  });
+
   it.each(["unavailable", "internal"] as const)("lets a failure that is %s be tried again", async (kind) => {
     const failure = new GatewayError(kind, "the store is away");
     stores.failures.set("publish", [failure]);

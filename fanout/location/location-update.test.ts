@@ -82,6 +82,8 @@ async function update(more: Partial<LocationUpdate> = {}, receivedAtUs = NOW_US)
 
 describe("a location's fields", () => {
   it.each<[string, Partial<LocationUpdate>]>([
+    ["latitude", { latitude: undefined }],
+    ["longitude", { longitude: undefined }],
     ["latitude", { latitude: 90.0001 }],
     ["latitude", { latitude: -91 }],
     ["latitude", { latitude: Number.NaN }],

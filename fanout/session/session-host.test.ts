@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Framing, SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
-import { userChannel } from "#fanout/channel/channel.js";
+import { channelOf, userChannel } from "#fanout/channel/channel.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
 import { FanoutCore, gate } from "#test/support/fanout-core.js";
 
@@ -75,6 +75,37 @@ describe("a new session", () => {
     expect([edge.heard(1), closes()]).toEqual([[], []]);
     expect([core.fanout.sessions, core.fanout.onlineUsers]).toEqual([0, 0]);
     expect(await core.registry.ofUser("default", "u1")).toEqual([]);
+  });
+});
+
+describe("a session that has left", () => {
+  it("has sent what it sent: its frames are dealt with, and nothing is said to it", async () => {
+    const waiting = gate();
+    core.broker.answers.set("state", () => waiting.opened);
+    edge.open(1, { userId: "p1", role: "porter" });
+    for (const latitude of [1, 2, 3]) {
+      const value = { latitude, longitude: 0, timestampMs: 0, orderId: "" };
+      edge.request(1, { $case: "locationUpdate", value });
+    }
+    edge.say({ $case: "close", value: { session: 1, reason: "client" } });
+    await turn();
+    waiting.open();
+    await vi.waitFor(() => expect(core.fanout.sessions).toBe(0));
+    expect(core.fanout.counters.locationUpdates).toBe(3);
+    expect(edge.heard(1)).toEqual([]);
+  });
+});
+
+describe("a part that ends by itself", () => {
+  it("ends for a live follower too, who is told why", async () => {
+    const channel = channelOf("default", "order", "7");
+    const expiresAtMs = Date.now() + 300;
+    await core.participations.grant({ channel, userId: "u1", relation: "owner", expiresAtMs });
+    await open(1, "u1");
+    edge.subscribe(1, "order:7");
+    await untilHeard(1, "subscribed order:7");
+    await vi.waitFor(() => expect(edge.heard(1)).toContain("unsubscribed order:7"), { timeout: 5000 });
+    expect(edge.framesOf(1).at(-1)?.body).toMatchObject({ value: { reason: 2 } });
   });
 });
 
