@@ -26,6 +26,7 @@ import { FrameDispatcher } from "./session/frame-dispatcher.js";
 import type { FrameHandlers } from "./session/frame-handler.js";
 import { pingHandler } from "./session/handlers/ping.js";
 import { subscribeHandler, unsubscribeHandler } from "./session/handlers/subscribe.js";
+import { RegistryKeeper } from "./session/registry-keeper.js";
 import { MembershipCheck } from "./session/membership-check.js";
 import { SessionHost } from "./session/session-host.js";
 import { SessionOpener } from "./session/session-opener.js";
@@ -60,6 +61,9 @@ export interface FanoutOptions {
 }
 
 const EXPIRY_CHECK_MS = 2000;
+const RECORDS_TICK_MS = 1000;
+/** Well within the lifetime of a record (SESSION_TTL, 24 h). */
+const RECORDS_REFRESH_MS = 3_600_000;
 
 export class Fanout {
   readonly counters = new FanoutCounters();
@@ -71,7 +75,7 @@ export class Fanout {
   readonly #sessions: SessionHost;
   readonly #links: LinkHost;
   readonly #locationWriter: LocationWriter;
-  readonly #expiryCheck: NodeJS.Timeout;
+  readonly #timers: readonly NodeJS.Timeout[];
 
   constructor(options: FanoutOptions) {
     this.#options = options;
@@ -116,14 +120,23 @@ export class Fanout {
       }),
       ...options.testHandlers,
     };
+    const records = new RegistryKeeper(registry);
     this.#sessions = new SessionHost({
       channels,
-      registry,
+      registry: records,
       assignments,
       counters,
       logger,
       dispatcher: new FrameDispatcher({ handlers, clock, counters, logger }),
-      opener: new SessionOpener({ fanoutId, channels, broker, directory, registry, clock, counters }),
+      opener: new SessionOpener({
+        fanoutId,
+        channels,
+        broker,
+        directory,
+        registry: records,
+        clock,
+        counters,
+      }),
       membership: new MembershipCheck({ directory, channels, counters }),
     });
     this.#links = new LinkHost({
@@ -138,10 +151,11 @@ export class Fanout {
       dependencies: options.dependencies,
       accepting: () => options.dependencies().every(({ name, up }) => name !== "redis" || up),
     });
-    this.#expiryCheck = setInterval(
-      () => this.#sessions.checkExpired(clock.nowUs() / 1000),
-      EXPIRY_CHECK_MS,
-    ).unref();
+    this.#timers = [
+      setInterval(() => this.#sessions.checkExpired(clock.nowUs() / 1000), EXPIRY_CHECK_MS).unref(),
+      setInterval(() => void records.tick(), RECORDS_TICK_MS).unref(),
+      setInterval(() => this.#sessions.refreshRecords(), RECORDS_REFRESH_MS).unref(),
+    ];
     this.consumer = new EventConsumer({
       publisher: this.publisher,
       participations: this.participations,
@@ -187,6 +201,8 @@ export class Fanout {
 
   /** A dependency came or went: edges hear it at once. */
   dependenciesChanged(): void {
+    // Back again, the store may have lost what it had.
+    if (this.#options.dependencies().every(({ up }) => up)) this.#sessions.refreshRecords();
     this.#links.tellStatus();
   }
 
@@ -197,7 +213,7 @@ export class Fanout {
 
   /** Ends what is left, and writes what waits. */
   async stop(): Promise<void> {
-    clearInterval(this.#expiryCheck);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#links.stop();
     await this.#options.eventSource?.stop();
     await this.#locationWriter.stop();

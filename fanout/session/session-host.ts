@@ -23,11 +23,11 @@ import type { FrameDispatcher } from "./frame-dispatcher.js";
 import type { MembershipCheck } from "./membership-check.js";
 import { Session } from "./session.js";
 import type { SessionOpener } from "./session-opener.js";
-import type { SessionRegistry } from "./session-registry.js";
+import type { RegistryKeeper } from "./registry-keeper.js";
 
 export interface SessionHostOptions {
   readonly channels: Channels;
-  readonly registry: SessionRegistry;
+  readonly registry: RegistryKeeper;
   readonly assignments: WorkerAssignments;
   readonly dispatcher: FrameDispatcher;
   readonly opener: SessionOpener;
@@ -145,6 +145,14 @@ export class SessionHost {
     for (const session of this.#byUser.get(`${channel.app}/${channel.id}`) ?? []) {
       if (signal.connectionId !== "" && signal.connectionId !== session.connectionId) continue;
       session.close(signal.closeCode, signal.reason);
+    }
+  }
+
+  /** Has the records of all sessions that live here written again. */
+  refreshRecords(): void {
+    for (const sessions of this.#byLink.values()) {
+      const records = [...sessions.values()].flatMap(({ record }) => record ?? []);
+      this.#options.registry.refresh(records);
     }
   }
 

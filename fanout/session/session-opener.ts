@@ -17,14 +17,14 @@ import type { FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
 import { checkMayFollow, subscribed, unsubscribed } from "./handlers/subscribe.js";
 import type { Session } from "./session.js";
-import type { SessionRegistry } from "./session-registry.js";
+import type { RegistryKeeper } from "./registry-keeper.js";
 
 export interface SessionOpenerOptions {
   readonly fanoutId: string;
   readonly channels: Channels;
   readonly broker: Broker;
   readonly directory: Directory;
-  readonly registry: SessionRegistry;
+  readonly registry: RegistryKeeper;
   readonly clock: StoreClock;
   readonly counters: FanoutCounters;
 }
