@@ -253,6 +253,13 @@ describe("what is wrong", () => {
   });
 });
 
+describe("a frame with two bodies", () => {
+  it("is told so", () => {
+    const frame = Buffer.from(JSON.stringify({ id: 5, ping: {}, subscribe: { channel: "order:1" } }));
+    expect(() => decodeClientFrame(Framing.FRAMING_JSON, frame)).toThrow("the frame has more than one body");
+  });
+});
+
 describe("the name of an encoded event's body", () => {
   const envelope = {
     id: "i".repeat(300),

@@ -43,6 +43,11 @@ const serverFrameSchema = messageOf("realtime.client.v1.ServerFrame");
 /** Field numbers of `ClientFrame` that are bodies, known or not (see the contract). */
 const BODY_FIELDS = { first: 10, last: 99 };
 const KNOWN_FIELDS = new Set(clientFrameSchema.fields.flatMap((field) => [field.name, field.jsonName]));
+const BODY_NAMES = new Set(
+  clientFrameSchema.fields.flatMap(({ oneof, name, jsonName }) =>
+    oneof?.name === "body" ? [name, jsonName] : [],
+  ),
+);
 
 /**
  * Reads a frame as a client sent it.
@@ -79,6 +84,9 @@ function decodeJson(payload: Uint8Array): ClientFrame {
   const value = parseUntrustedJson(payload);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new GatewayError("invalid_argument", "a frame is a JSON object");
+  }
+  if (Object.keys(value).filter((key) => BODY_NAMES.has(key)).length > 1) {
+    throw new UnusableFrame("invalid_argument", "the frame has more than one body", jsonFrameId(value));
   }
   let frame: ClientFrame;
   try {
