@@ -14,7 +14,7 @@ import { GatewayError } from "#proto/errors.js";
 import type { ApiAccess } from "./api-access.js";
 import { methodNameOf, type ApiCounters, type ApiMethodName } from "./api-counters.js";
 import type { ApiLimits } from "./api-limits.js";
-import type { ApiLogger } from "./api-logger.js";
+import type { Logger } from "../fanout-logger.js";
 import { CORRELATION_HEADER, stampCorrelation } from "./correlation.js";
 import { statusOf } from "./error-status.js";
 
@@ -22,7 +22,7 @@ export interface ApiGateOptions {
   readonly access: ApiAccess;
   readonly counters: ApiCounters;
   readonly limits: ApiLimits;
-  readonly logger: ApiLogger;
+  readonly logger: Logger;
 }
 
 const BUSY_RETRY_MS = 1_000;
@@ -31,7 +31,7 @@ export class ApiGate {
   readonly #access: ApiAccess;
   readonly #counters: ApiCounters;
   readonly #limits: ApiLimits;
-  readonly #logger: ApiLogger;
+  readonly #logger: Logger;
   /** Health watches and reflection: they never end by themselves. Bounded as the calls in flight are. */
   readonly #streams = new Set<ServerInterceptingCall>();
   #serviceCalls = 0;

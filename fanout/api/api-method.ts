@@ -6,7 +6,7 @@
 import type { handleUnaryCall, Server } from "@grpc/grpc-js";
 import { GatewayError, toGatewayError } from "#proto/errors.js";
 import { methodNameOf } from "./api-counters.js";
-import type { ApiLogger } from "./api-logger.js";
+import type { Logger } from "../fanout-logger.js";
 import { correlationOf, traceparentOf } from "./correlation.js";
 import { statusOf } from "./error-status.js";
 
@@ -32,7 +32,7 @@ export interface UnaryDefinition<Request, Response> {
 }
 
 export interface BoundaryOptions {
-  readonly logger: ApiLogger;
+  readonly logger: Logger;
   readonly maxCallMs: number;
 }
 

@@ -14,7 +14,7 @@ import { ApiAccess, type ApiTls } from "./api-access.js";
 import { ApiCounters } from "./api-counters.js";
 import { ApiGate } from "./api-gate.js";
 import { DEFAULT_API_LIMITS, type ApiLimits } from "./api-limits.js";
-import type { ApiLogger } from "./api-logger.js";
+import type { Logger } from "../fanout-logger.js";
 import { makeReflection } from "./api-reflection.js";
 import { ConnectionService } from "./connection-service.js";
 import { ParticipationService } from "./participation-service.js";
@@ -38,7 +38,7 @@ export interface ApiServerOptions {
   readonly serviceTokens: readonly string[];
   /** For development. */
   readonly reflection: boolean;
-  readonly logger: ApiLogger;
+  readonly logger: Logger;
   readonly limits?: Partial<ApiLimits>;
   readonly deps: ApiServerDependencies;
 }
