@@ -14,6 +14,8 @@ export const CloseCode = {
   OVERLOADED: 4003,
   /** A fault of the gateway. */
   INTERNAL: 4004,
+  /** The connection has lived its time; a `reconnect` frame came before. */
+  LIFETIME: 4005,
   /** No token, or one that cannot be trusted. */
   UNAUTHENTICATED: 4100,
   /** The token's time is over. */

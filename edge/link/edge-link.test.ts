@@ -145,6 +145,7 @@ describe("credits", () => {
       deliveryClass: DeliveryClass.DELIVERY_CLASS_DURABLE,
       channel: "",
       conflationKey: "",
+      upSequence: 0,
     };
     for (let count = 0; count < 8; count += 1)
       fanout.say({ $case: "frame", value: { ...value, version: 0 } });
@@ -217,7 +218,7 @@ describe("a session on a link", () => {
   it("gets what is for it alone and for its groups in the order of the stream, and is closed when told", async () => {
     const { fanout, socket } = await joined();
     const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
-    const frame = { session: 1, deliveryClass, channel: "", conflationKey: "", version: 0 };
+    const frame = { session: 1, deliveryClass, channel: "", conflationKey: "", version: 0, upSequence: 0 };
     fanout.deliver({ group: 7, json: text("event 4"), position: position(4) });
     fanout.say({ $case: "frame", value: { ...frame, payload: text("reply") } });
     fanout.deliver({ group: 7, json: text("event 5"), position: position(5) });

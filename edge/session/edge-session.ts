@@ -200,6 +200,7 @@ export class EdgeSession<Link> implements GroupMember {
       namespace: "native",
       state: this.state,
       positions: Object.fromEntries(this.carriedPositions),
+      awaitsResume: false,
       nextUpSequence: this.#unanswered[0]?.upSequence ?? this.#nextUpSequence,
     };
   }

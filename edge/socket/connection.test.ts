@@ -24,7 +24,10 @@ function openConnection(framing?: Framing, taking = false) {
 const authenticateFrame = Buffer.from(
   ClientFrame.encode({
     ...ClientFrame.fromPartial({ id: 7 }),
-    body: { $case: "authenticate", value: { token: "t", deviceId: "d", platform: "", userType: "" } },
+    body: {
+      $case: "authenticate",
+      value: { token: "t", deviceId: "d", platform: "", userType: "", resumes: false },
+    },
   }).finish(),
 );
 const pingFrame = Buffer.from(

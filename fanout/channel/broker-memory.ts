@@ -25,9 +25,9 @@ type Listener = (message: BrokerMessage) => void;
 type Answer = Exclude<PublishAnswer, { outcome: "stale" }>;
 
 interface DurablePart {
-  readonly epoch: string;
+  epoch: string;
   last: Answer;
-  readonly history: HistoryEvent[];
+  history: HistoryEvent[];
   /** By idempotency key, oldest first; as many as events. */
   readonly answers: Map<string, Answer>;
   readonly versions: Map<string, number>;
@@ -156,7 +156,7 @@ export class MemoryBroker implements Broker {
       if (mark && !isAfter(sourceMark, mark)) return { ...durable.last, outcome: "repeated" };
     }
 
-    const epoch = durable?.epoch ?? randomBytes(8).toString("hex");
+    const epoch = durable?.epoch ?? newEpoch();
     const offset = (durable?.last.position.offset ?? 0) + 1;
     const position = { epoch, offset, tag: eventTag(event.eventId) };
     const answer: Answer = { outcome: "published", position, timeMs: nowMs };
@@ -227,11 +227,29 @@ export class MemoryBroker implements Broker {
     });
   }
 
+  async rotate(channel: Channel, forked: StreamPosition): Promise<StreamPosition> {
+    const durable = this.#channels.find(channel, this.#channels.nowMs())?.durable;
+    if (durable === undefined) return BEFORE_THE_FIRST;
+    const { position: stored } = durable.last;
+    if (stored.epoch !== forked.epoch || stored.offset !== forked.offset || stored.tag !== forked.tag) {
+      return stored;
+    }
+    durable.epoch = newEpoch();
+    durable.history = [];
+    durable.last = { ...durable.last, position: { epoch: durable.epoch, offset: 0, tag: 0 } };
+    return durable.last.position;
+  }
+
   async history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]> {
     const history = this.#channels.find(channel, this.#channels.nowMs())?.durable?.history ?? [];
     const first = history[0]?.position.offset ?? 1;
-    const start = Math.max(0, range.afterOffset + 1 - first);
-    return history.slice(start, start + Math.max(0, range.limit));
+    const limit = Math.max(0, range.limit);
+    if ("afterOffset" in range) {
+      const start = Math.max(0, range.afterOffset + 1 - first);
+      return history.slice(start, start + limit);
+    }
+    const end = Math.min(history.length, Math.max(0, range.beforeOffset - first));
+    return history.slice(Math.max(0, end - limit), end).reverse();
   }
 
   async close(): Promise<void> {
@@ -247,6 +265,10 @@ export class MemoryBroker implements Broker {
       this.#onFault("a listener of a channel threw", error);
     }
   }
+}
+
+function newEpoch(): string {
+  return randomBytes(8).toString("hex");
 }
 
 function isAfter(

@@ -34,6 +34,7 @@ import {
 const PUBLISH = loadScript(import.meta.url, "./lua/publish-durable.lua");
 const UPDATE = loadScript(import.meta.url, "./lua/update-latest.lua");
 const READ_STATE = loadScript(import.meta.url, "./lua/read-state.lua");
+const ROTATE = loadScript(import.meta.url, "./lua/rotate-epoch.lua");
 const READ_HISTORY = loadScript(import.meta.url, "./lua/read-history.lua");
 
 const DEFAULT_OUTBOX_BOUND = 100_000;
@@ -180,6 +181,15 @@ export class RedisBroker implements Broker {
     );
   }
 
+  async rotate(channel: Channel, forked: StreamPosition): Promise<StreamPosition> {
+    const { partition, meta, history } = channelKeys(channel);
+    const { epoch, offset, tag } = forked;
+    const args = [epoch, offset, tag, this.#epochSeed];
+    return readPosition(
+      listOf(await this.#connection.script(ROTATE, { partition, keys: [meta, history], args })),
+    );
+  }
+
   async history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]> {
     if (range.limit <= 0) return [];
     const { partition, meta, history } = channelKeys(channel);
@@ -187,7 +197,7 @@ export class RedisBroker implements Broker {
       await this.#connection.script(READ_HISTORY, {
         partition,
         keys: [meta, history],
-        args: [range.afterOffset, range.limit],
+        args: [...boundOf(range), range.limit],
       }),
     );
     const epoch = optionalBytesOf(reply[0])?.toString() ?? "";
@@ -204,6 +214,11 @@ export class RedisBroker implements Broker {
     for (const pubsub of this.#followed) this.#connection.subscriber.unsubscribe(pubsub);
     this.#followed.clear();
   }
+}
+
+function boundOf(range: HistoryRange): readonly [direction: string, offset: number | string] {
+  if ("afterOffset" in range) return ["after", range.afterOffset];
+  return ["before", Number.isFinite(range.beforeOffset) ? range.beforeOffset : ""];
 }
 
 /** `epoch:offset:tag:timeMs`. */

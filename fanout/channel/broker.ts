@@ -63,12 +63,11 @@ export interface HistoryEvent {
   readonly payload: Uint8Array;
 }
 
-export interface HistoryRange {
-  /** Exclusive. */
-  readonly afterOffset: number;
-  /** At most so many, oldest first. */
-  readonly limit: number;
-}
+export type HistoryRange =
+  /** Oldest first; exclusive. */
+  | { readonly afterOffset: number; readonly limit: number }
+  /** Newest first; exclusive. Infinity: from the newest on. */
+  | { readonly beforeOffset: number; readonly limit: number };
 
 export interface Broker {
   /** Stores a durable event and sends it to all followers. Resolves once it is stored. One atomic step. */
@@ -97,7 +96,13 @@ export interface Broker {
   state(channel: Channel): Promise<ChannelState>;
   /** The positions of many channels, read together, in their order: to notice what pub/sub lost. */
   positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]>;
-  /** Stored events, oldest first; fewer than the limit at the end. What is older than the history is missing. */
+  /**
+   * Begins a new epoch at offset 0, with an empty history, where the stored position is still `forked`: followers
+   * were given other events than those that are stored. Versions, marks and answers stay. Answers the position
+   * that is stored then, whoever made it.
+   */
+  rotate(channel: Channel, forked: StreamPosition): Promise<StreamPosition>;
+  /** Stored events in the order asked for; fewer than the limit at the end. What is older than the history is missing. */
   history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]>;
   close(): Promise<void>;
 }

@@ -76,7 +76,14 @@ beforeEach(async () => {
 
 async function update(more: Partial<LocationUpdate> = {}, receivedAtUs = NOW_US): Promise<FrameResult> {
   const frame = ClientFrame.fromPartial({ traceparent: "t-1", correlationId: "c-1" });
-  const context = { session, frame, receivedAtUs, correlationId: "c-1", answer: () => undefined };
+  const context = {
+    session,
+    frame,
+    receivedAtUs,
+    correlationId: "c-1",
+    requestKey: "",
+    answer: () => undefined,
+  };
   return handler(context, { ...VALID, ...more });
 }
 
@@ -153,6 +160,7 @@ describe("a location", () => {
         frame: ClientFrame.fromPartial({}),
         receivedAtUs: 1,
         correlationId: "",
+        requestKey: "",
         answer: () => undefined,
       };
       expect(() => handler(context, VALID)).toThrow(
@@ -173,7 +181,14 @@ describe("a location", () => {
   it("costs no look-up after the first", async () => {
     await update();
     const frame = ClientFrame.fromPartial({});
-    const context = { session, frame, receivedAtUs: NOW_US + 1, correlationId: "", answer: () => undefined };
+    const context = {
+      session,
+      frame,
+      receivedAtUs: NOW_US + 1,
+      correlationId: "",
+      requestKey: "",
+      answer: () => undefined,
+    };
     expect(handler(context, VALID)).toBeUndefined();
     expect(delivered).toHaveLength(4);
   });

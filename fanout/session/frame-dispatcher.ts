@@ -16,6 +16,7 @@ import {
   type FrameHandler,
   type FrameHandlers,
   type FrameResult,
+  type ServerBody,
 } from "./frame-handler.js";
 import type { ClientBodyType } from "./frame-handler.js";
 import type { Session } from "./session.js";
@@ -41,7 +42,8 @@ export class FrameDispatcher {
       frame = decodeClientFrame(session.framing, up.payload);
     } catch (thrown) {
       countOne(this.options.counters.framesReceived, `${session.namespace} invalid`);
-      this.#fail(session, thrown, thrown instanceof UnusableFrame ? thrown.frameId : 0, "");
+      const replyTo = thrown instanceof UnusableFrame ? thrown.frameId : 0;
+      this.#fail(session, up, { thrown, replyTo, correlationId: "" });
       return undefined;
     }
     const { body } = frame;
@@ -64,34 +66,58 @@ export class FrameDispatcher {
           field: body.$case,
         });
       }
-      const answer = (answered: FrameResult): void => {
-        if (answered === ANSWERED) return;
-        if (answered !== undefined) session.send({ replyTo: frame.id, body: answered });
-        else if (frame.id !== 0) session.send({ replyTo: frame.id, body: EMPTY_REPLY });
+      const answer = (body: ServerBody): void => session.send({ replyTo: frame.id, body });
+      // What a handler has answered itself is not dealt with before it returns: it goes on behind its answer.
+      const finish = (result: FrameResult): void => {
+        if (result === ANSWERED || (result === undefined && frame.id === 0)) return;
+        session.answer({ replyTo: frame.id, body: result ?? EMPTY_REPLY }, up.upSequence);
       };
-      const context: FrameContext = { session, frame, receivedAtUs: up.receivedAtUs, correlationId, answer };
+      const context: FrameContext = {
+        session,
+        frame,
+        receivedAtUs: up.receivedAtUs,
+        correlationId,
+        requestKey: requestKey(session, frame, up),
+        answer,
+      };
       const result = handler(context, body.value);
       if (!(result instanceof Promise)) {
-        answer(result);
+        finish(result);
         return undefined;
       }
       return result
-        .then(answer)
-        .catch((thrown: unknown) => this.#fail(session, thrown, frame.id, correlationId));
+        .then(finish)
+        .catch((thrown: unknown) => this.#fail(session, up, { thrown, replyTo: frame.id, correlationId }));
     } catch (thrown) {
-      this.#fail(session, thrown, frame.id, correlationId);
+      this.#fail(session, up, { thrown, replyTo: frame.id, correlationId });
       return undefined;
     }
   };
 
-  #fail(session: Session, thrown: unknown, replyTo: number, correlationId: string): void {
+  #fail(
+    session: Session,
+    up: UpFrame,
+    failure: { thrown: unknown; replyTo: number; correlationId: string },
+  ): void {
+    const { thrown, replyTo, correlationId } = failure;
     const error = toGatewayError(thrown);
     countOne(this.options.counters.requestErrors, error.kind);
     const fields = { code: error.kind, correlationId, connectionId: session.connectionId };
     if (error.kind === "internal") this.options.logger.error({ ...fields, err: thrown }, "a frame failed");
     else this.options.logger.debug(fields, "a frame was refused");
-    session.sendError(error, replyTo);
+    session.answer({ replyTo, body: { $case: "error", value: error.toMessage() } }, up.upSequence);
   }
+}
+
+/**
+ * What makes an effect of this frame repeatable. Only this user's own request ids are recognised: nobody gets an
+ * answer that was another's. Keys of backend services are single lines: no client can use one of theirs.
+ */
+function requestKey(session: Session, frame: ClientFrame, up: UpFrame): string {
+  const { userId } = session.principal;
+  // Without a request id: through any number of homes, but not over a reconnect.
+  if (frame.requestId === "") return `frame\n${session.connectionId}\n${up.upSequence}`;
+  return `request\n${userId}\n${frame.requestId}`;
 }
 
 const EMPTY_REPLY = { $case: "reply", value: { position: undefined, id: "", timeMs: 0 } } as const;

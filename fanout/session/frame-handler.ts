@@ -17,6 +17,8 @@ export interface FrameContext {
   readonly receivedAtUs: number;
   /** Goes with everything that the frame causes. */
   readonly correlationId: string;
+  /** The idempotency key of what the frame makes: the same for a frame that is sent again. */
+  readonly requestKey: string;
   /** Sends a body as the answer, now: for handlers that must say more right behind it. */
   readonly answer: (body: ServerBody) => void;
 }

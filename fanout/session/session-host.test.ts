@@ -167,6 +167,8 @@ describe("what an edge says that makes no sense", () => {
       channels: ["nonsense"],
       upSequence: 0,
       sampleCounter: 0,
+      generation: 1,
+      isGenerationConfirmed: false,
     }).finish();
     edge.open(3, { userId: "u3" }, { state });
     await vi.waitFor(() => expect(closes().map(([session]) => session)).toEqual([2, 3]));

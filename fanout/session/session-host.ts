@@ -78,6 +78,8 @@ export class SessionHost {
       principal,
       sessionId: snapshot?.sessionId ?? randomUUID(),
       sampleCounter: snapshot?.sampleCounter ?? 0,
+      generation: snapshot?.generation ?? 1,
+      isGenerationConfirmed: snapshot?.isGenerationConfirmed ?? false,
       handle: this.#options.dispatcher.handle,
     });
     this.#add(session);

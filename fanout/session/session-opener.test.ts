@@ -25,6 +25,8 @@ async function restore(session: number, positions: Readonly<Record<string, Posit
     channels,
     upSequence: 3,
     sampleCounter: 4,
+    generation: 1,
+    isGenerationConfirmed: false,
   }).finish();
   edge.open(session, { userId: "owner" }, { state, positions: { ...positions }, nextUpSequence: 4 });
   await Promise.resolve();
@@ -60,6 +62,8 @@ describe("a session from another home", () => {
     expect(SessionSnapshot.decode(last?.state ?? new Uint8Array())).toMatchObject({
       sessionId: "s",
       sampleCounter: 4,
+      generation: 1,
+      isGenerationConfirmed: false,
     });
   });
 

@@ -9,7 +9,6 @@ import { GatewayError } from "#proto/errors.js";
 import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { Broker, StreamPosition } from "#fanout/channel/broker.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import { EventFrames } from "#fanout/channel/event-frames.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { replay, type Replay } from "#fanout/channel/replay.js";
 import type { Directory } from "#fanout/directory/directory.js";
@@ -109,9 +108,7 @@ export class SessionOpener {
   ): void {
     const { followed, missed, hadPosition } = entry;
     if (hadPosition && !missed.isComplete) this.#tellMissed(session, followed, missed.from);
-    for (const event of missed.events) {
-      session.sendEncoded(new EventFrames(event.payload, event.position).in(session.framing));
-    }
+    for (const event of missed.events) session.sendMissed(followed, event);
     // A value may have come while the session had no home.
     for (const value of followed.freshLatest()) session.sendLatest(followed, value);
     session.join(followed, missed.upTo);

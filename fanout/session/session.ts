@@ -3,7 +3,6 @@
  * other in the order in which the socket sent them. What a frame does is its handler's business.
  */
 import { encodeServerFrame } from "#proto/frame-codec.js";
-import type { GatewayError } from "#proto/errors.js";
 import type { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import {
   DeliveryClass,
@@ -17,8 +16,8 @@ import {
 import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 import { capabilityOf, type Capability } from "#fanout/policy/policy.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
-import type { LatestValue, StreamPosition } from "#fanout/channel/broker.js";
-import { EventFrames } from "#fanout/channel/event-frames.js";
+import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
+import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
 import type { GroupMember } from "#fanout/link/link-group.js";
 
@@ -28,6 +27,9 @@ export interface SessionOptions {
   readonly principal: Principal;
   readonly sessionId: string;
   readonly sampleCounter: number;
+  /** Of its resume token. */
+  readonly generation: number;
+  readonly isGenerationConfirmed: boolean;
   /** Deals with one frame; never throws. Returns a promise only where it must wait. */
   readonly handle: (session: Session, frame: UpFrame) => Promise<void> | undefined;
 }
@@ -46,6 +48,10 @@ export class Session implements GroupMember {
   readonly follows = new Map<string, FollowedChannel>();
   /** Locations since the last one that was sampled. */
   sampleCounter: number;
+  /** Of its resume token; grows with each resume. */
+  generation: number;
+  /** Whether the client is known to have the token of this generation. */
+  isGenerationConfirmed: boolean;
   record: SessionRecord | undefined;
   readonly #handle: SessionOptions["handle"];
   #frames: UpFrame[] = [];
@@ -67,6 +73,8 @@ export class Session implements GroupMember {
     this.capability = capabilityOf(options.principal.role);
     this.sessionId = options.sessionId;
     this.sampleCounter = options.sampleCounter;
+    this.generation = options.generation;
+    this.isGenerationConfirmed = options.isGenerationConfirmed;
     this.#handle = options.handle;
     this.#lastUpSequence = options.open.nextUpSequence - 1;
   }
@@ -117,13 +125,22 @@ export class Session implements GroupMember {
     this.sendEncoded(encodeServerFrame(this.framing, frame));
   }
 
-  sendEncoded(payload: Uint8Array): void {
-    if (this.#isSilent) return;
-    const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
-    this.link.send({
-      $case: "frame",
-      value: DownFrame.fromPartial({ session: this.number, payload, deliveryClass }),
+  /** Answers the frame of this up-sequence, which is dealt with by that. */
+  answer(frame: ServerFrame, upSequence: number): void {
+    this.#sendDown({ payload: encodeServerFrame(this.framing, frame), upSequence });
+  }
+
+  /** An event that the socket missed. The edge notes that it stands there now. */
+  sendMissed(channel: FollowedChannel, { position, payload }: HistoryEvent): void {
+    this.#sendDown({
+      payload: new EventFrames(payload, position).in(this.framing),
+      channel: channel.channel.name,
+      position: toPosition(position),
     });
+  }
+
+  sendEncoded(payload: Uint8Array): void {
+    this.#sendDown({ payload });
   }
 
   /** A channel's latest value, for this socket alone. */
@@ -138,12 +155,9 @@ export class Session implements GroupMember {
         channel: channel.channel.name,
         conflationKey: value.key,
         version: value.version,
+        upSequence: 0,
       },
     });
-  }
-
-  sendError(error: GatewayError, replyTo: number): void {
-    this.send({ replyTo, body: { $case: "error", value: error.toMessage() } });
   }
 
   /** The socket gets the channel's events behind `after` from now on. */
@@ -171,11 +185,22 @@ export class Session implements GroupMember {
       channels: [...this.follows.values()].map(({ channel }) => channel.name),
       upSequence: this.#lastUpSequence,
       sampleCounter: this.sampleCounter,
+      generation: this.generation,
+      isGenerationConfirmed: this.isGenerationConfirmed,
     }).finish();
   }
 
   close(code: number, reason: string): void {
     if (!this.#isSilent) this.link.send({ $case: "close", value: { session: this.number, code, reason } });
+  }
+
+  #sendDown(frame: Partial<DownFrame>): void {
+    if (this.#isSilent) return;
+    const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
+    this.link.send({
+      $case: "frame",
+      value: DownFrame.fromPartial({ session: this.number, deliveryClass, ...frame }),
+    });
   }
 
   #run(): void {

@@ -109,7 +109,7 @@ async function show(token: string, way: Way, framing: AppFraming): Promise<AppCl
   if (way === "query") return AppClient.open({ ...options, query: { token } });
   const client = await AppClient.open(options);
   client.send(
-    { $case: "authenticate", value: { token, deviceId: "d1", platform: "", userType: "" } },
+    { $case: "authenticate", value: { token, deviceId: "d1", platform: "", userType: "", resumes: false } },
     { id: 5 },
   );
   return client;
@@ -132,7 +132,10 @@ describe("a token that is not to be trusted", () => {
   it("does not come in by a second try on the same socket", async () => {
     const client = await show(await signedWith("another-secret-of-thirty-two-bytes!!"), "frame", "json");
     const token = await cluster.token("late", "customer");
-    client.send({ $case: "authenticate", value: { token, deviceId: "", platform: "", userType: "" } });
+    client.send({
+      $case: "authenticate",
+      value: { token, deviceId: "", platform: "", userType: "", resumes: false },
+    });
     expect(await client.closed).toMatchObject({ code: CloseCode.UNAUTHENTICATED });
     expect(client.frames.map(({ body }) => body?.$case)).toEqual(["error"]);
   });
@@ -172,7 +175,7 @@ describe("a token that is good", () => {
     shown.push(token);
     const answer = await client.request({
       $case: "authenticate",
-      value: { token, deviceId: "", platform: "", userType: "" },
+      value: { token, deviceId: "", platform: "", userType: "", resumes: false },
     });
     expect(answer).toMatchObject({ $case: "error", value: { code: ErrorCode.ERROR_CODE_UNSUPPORTED } });
     await expect(client.subscribe("user:bob")).rejects.toThrow(/"code":2/);

@@ -64,6 +64,8 @@ export function rememberedSession(options: {
     },
     sessionId: "session-1",
     sampleCounter: 0,
+    generation: 1,
+    isGenerationConfirmed: false,
     handle: options.handle,
   });
   return { session, link, sent: link.sent, acknowledged: link.acknowledged };

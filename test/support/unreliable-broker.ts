@@ -10,6 +10,7 @@ import type {
   DurableEvent,
   HistoryRange,
   LatestValue,
+  StreamPosition,
 } from "#fanout/channel/broker.js";
 import type { Channel } from "#fanout/channel/channel.js";
 
@@ -78,6 +79,10 @@ export class UnreliableBroker implements Broker {
     return this.#run("positions", () => this.inner.positions(channels));
   }
 
+  rotate(channel: Channel, forked: StreamPosition) {
+    return this.#run("rotate", () => this.inner.rotate(channel, forked));
+  }
+
   history(channel: Channel, range: HistoryRange) {
     return this.#run("history", () => this.inner.history(channel, range));
   }
@@ -95,4 +100,13 @@ export class UnreliableBroker implements Broker {
   }
 }
 
-const OPERATIONS = ["publish", "update", "tell", "follow", "state", "positions", "history"] as const;
+const OPERATIONS = [
+  "publish",
+  "update",
+  "tell",
+  "follow",
+  "state",
+  "positions",
+  "rotate",
+  "history",
+] as const;

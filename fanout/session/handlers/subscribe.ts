@@ -10,7 +10,7 @@ import type { Broker, LatestValue, StreamPosition } from "#fanout/channel/broker
 import { parseChannelName, type Channel } from "#fanout/channel/channel.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
+import { toPosition } from "#fanout/channel/event-frames.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { replay, type Replay } from "#fanout/channel/replay.js";
 import type { Directory } from "#fanout/directory/directory.js";
@@ -136,9 +136,7 @@ function enter(entry: {
   const known = followed.freshLatest();
   const latest = known.some(isLocation) ? known : [...known, ...lastKnown];
   answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.from }));
-  for (const event of missed.events) {
-    session.sendEncoded(new EventFrames(event.payload, event.position).in(session.framing));
-  }
+  for (const event of missed.events) session.sendMissed(followed, event);
   session.join(followed, missed.upTo);
 }
 

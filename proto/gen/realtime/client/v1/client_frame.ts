@@ -95,13 +95,23 @@ export interface Authenticate {
   platform: string;
   /** "driver", "rider", …; checked against the token, never believed over it. Empty where not said. */
   userType: string;
+  /** A `resume` frame follows: `welcome` waits for it. As `?resume=true` in the handshake. */
+  resumes: boolean;
 }
 
-/** Continue an earlier session on this connection. */
+/**
+ * Continue an earlier session on this connection. Only as the first frame of a connection whose handshake (or
+ * `authenticate`) announced it. Answered with `welcome`, then a `subscribed` for each channel with what was
+ * missed behind it. EXPIRED where the session is gone or the token was used: the connection is a new session.
+ */
 export interface Resume {
   /** From the last `welcome`. */
   resumeToken: string;
-  /** The last position seen per channel name; a channel left out is replayed from what was confirmed. */
+  /**
+   * The last position seen per channel name: what came after it is delivered, each event once. Channels that
+   * are left out are replayed from what was confirmed, so that events may come again. Channels that the session
+   * did not follow are followed from here on. At most 256.
+   */
   positions: { [key: string]: Position };
 }
 
@@ -236,7 +246,10 @@ export interface Availability {
 export interface History {
   /** The channel's name. */
   channel: string;
-  /** Start here, exclusive. Absent: from the end asked for. */
+  /**
+   * Start here, exclusive. Absent: from the end asked for (the newest where backward, else the oldest). EXPIRED
+   * where its epoch is over.
+   */
   from?:
     | Position
     | undefined;
@@ -271,7 +284,7 @@ export interface Custom {
   data?: { [key: string]: any } | undefined;
 }
 
-/** Ask for a pong: everything written before its pong counts as received. */
+/** Ask for a pong. */
 export interface Ping {
   /** Sent back as it is. 0 where not wanted. */
   clientTimeMs: number;
@@ -662,7 +675,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
 };
 
 function createBaseAuthenticate(): Authenticate {
-  return { token: "", deviceId: "", platform: "", userType: "" };
+  return { token: "", deviceId: "", platform: "", userType: "", resumes: false };
 }
 
 export const Authenticate: MessageFns<Authenticate> = {
@@ -678,6 +691,9 @@ export const Authenticate: MessageFns<Authenticate> = {
     }
     if (message.userType !== "") {
       writer.uint32(34).string(message.userType);
+    }
+    if (message.resumes !== false) {
+      writer.uint32(40).bool(message.resumes);
     }
     return writer;
   },
@@ -727,6 +743,14 @@ export const Authenticate: MessageFns<Authenticate> = {
             message.userType = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.resumes = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -748,6 +772,7 @@ export const Authenticate: MessageFns<Authenticate> = {
     message.deviceId = object.deviceId ?? "";
     message.platform = object.platform ?? "";
     message.userType = object.userType ?? "";
+    message.resumes = object.resumes ?? false;
     return message;
   },
 };

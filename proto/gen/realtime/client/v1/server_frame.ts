@@ -114,7 +114,10 @@ export interface Welcome {
   heartbeatIntervalMs: number;
   /** The gateway's clock: milliseconds since 1970-01-01 UTC. */
   serverTimeMs: number;
-  /** True where an earlier session was continued and nothing is missing. */
+  /**
+   * True where an earlier session is continued: a `subscribed` for each of its channels follows, which says
+   * whether anything is missing. False: a new session; subscribe, and load the state.
+   */
   resumed: boolean;
 }
 

@@ -99,6 +99,9 @@ export interface EdgeItem {
     | //
     /** Alive; asks for a status. */
     { $case: "status"; value: EdgeStatus }
+    | //
+    /** A socket has what was written to it. */
+    { $case: "confirm"; value: ConfirmPositions }
     | undefined;
 }
 
@@ -235,6 +238,8 @@ export interface OpenSession {
   heartbeatIntervalMs: number;
   /** The namespace label for metrics ("native"). */
   namespace: string;
+  /** The client said that its first frame is a `resume`: a new session's welcome waits for it. */
+  awaitsResume: boolean;
 }
 
 export interface OpenSession_PositionsEntry {
@@ -276,6 +281,19 @@ export interface Credit {
   bytes: number;
 }
 
+/** A socket has what was written to it: the pong came back of a ping that was written behind it. */
+export interface ConfirmPositions {
+  /** Whose. */
+  session: number;
+  /** Per channel name, where it changed since the last confirmation. */
+  positions: { [key: string]: Position };
+}
+
+export interface ConfirmPositions_PositionsEntry {
+  key: string;
+  value?: Position | undefined;
+}
+
 /** Sent by an edge once a second. */
 export interface EdgeStatus {
   /** Counts up; comes back in the status. */
@@ -292,12 +310,19 @@ export interface DownFrame {
   payload: Uint8Array;
   /** Under pressure, what may happen to it. */
   deliveryClass: DeliveryClass;
-  /** For LATEST: the channel and key that it is the value of. Empty elsewhere. */
+  /** For LATEST: the channel and key that it is the value of; with `position`: the event's. Empty elsewhere. */
   channel: string;
   /** For LATEST: see `channel`. */
   conflationKey: string;
   /** For LATEST: not written where the socket was given this or a greater version by an earlier home. */
   version: number;
+  /**
+   * The answer to the frame with this up-sequence: writing it acknowledges the frame, so that the two cannot be
+   * parted by a fanout's death. 0: no answer.
+   */
+  upSequence: number;
+  /** A missed durable event of `channel`: the socket stands here now. Absent elsewhere. */
+  position?: Position | undefined;
 }
 
 /** An event for every socket of a group. */
@@ -420,6 +445,10 @@ export interface SessionSnapshot {
   upSequence: number;
   /** Locations since the last sampled one. */
   sampleCounter: number;
+  /** The generation of the session's resume token. */
+  generation: number;
+  /** Whether the client is known to have the token of this generation. */
+  isGenerationConfirmed: boolean;
 }
 
 function createBaseConnectRequest(): ConnectRequest {
@@ -560,6 +589,9 @@ export const EdgeItem: MessageFns<EdgeItem> = {
       case "status":
         EdgeStatus.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
+      case "confirm":
+        ConfirmPositions.encode(message.item.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -633,6 +665,14 @@ export const EdgeItem: MessageFns<EdgeItem> = {
             message.item = { $case: "status", value: EdgeStatus.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.item = { $case: "confirm", value: ConfirmPositions.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -690,6 +730,12 @@ export const EdgeItem: MessageFns<EdgeItem> = {
       case "status": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "status", value: EdgeStatus.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "confirm": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "confirm", value: ConfirmPositions.fromPartial(object.item.value) };
         }
         break;
       }
@@ -1390,6 +1436,7 @@ function createBaseOpenSession(): OpenSession {
     traceparent: "",
     heartbeatIntervalMs: 0,
     namespace: "",
+    awaitsResume: false,
   };
 }
 
@@ -1433,6 +1480,9 @@ export const OpenSession: MessageFns<OpenSession> = {
     }
     if (message.namespace !== "") {
       writer.uint32(106).string(message.namespace);
+    }
+    if (message.awaitsResume !== false) {
+      writer.uint32(112).bool(message.awaitsResume);
     }
     return writer;
   },
@@ -1557,6 +1607,14 @@ export const OpenSession: MessageFns<OpenSession> = {
             message.namespace = reader.string();
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.awaitsResume = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1597,6 +1655,7 @@ export const OpenSession: MessageFns<OpenSession> = {
     message.traceparent = object.traceparent ?? "";
     message.heartbeatIntervalMs = object.heartbeatIntervalMs ?? 0;
     message.namespace = object.namespace ?? "";
+    message.awaitsResume = object.awaitsResume ?? false;
     return message;
   },
 };
@@ -1950,6 +2009,155 @@ export const Credit: MessageFns<Credit> = {
   },
 };
 
+function createBaseConfirmPositions(): ConfirmPositions {
+  return { session: 0, positions: {} };
+}
+
+export const ConfirmPositions: MessageFns<ConfirmPositions> = {
+  encode(message: ConfirmPositions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint64(message.session);
+    }
+    globalThis.Object.entries(message.positions).forEach(([key, value]: [string, Position]) => {
+      ConfirmPositions_PositionsEntry.encode({ key: key as any, value }, writer.uint32(18).fork()).join();
+    });
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmPositions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmPositions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            const entry2 = ConfirmPositions_PositionsEntry.decode(reader, reader.uint32());
+            if (entry2.value !== undefined) {
+              message.positions[entry2.key] = entry2.value;
+            }
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ConfirmPositions>, I>>(base?: I): ConfirmPositions {
+    return ConfirmPositions.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConfirmPositions>, I>>(object: I): ConfirmPositions {
+    const message = createBaseConfirmPositions();
+    message.session = object.session ?? 0;
+    message.positions = (globalThis.Object.entries(object.positions ?? {}) as [string, Position][]).reduce(
+      (acc: { [key: string]: Position }, [key, value]: [string, Position]) => {
+        if (value !== undefined) {
+          acc[key] = Position.fromPartial(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseConfirmPositions_PositionsEntry(): ConfirmPositions_PositionsEntry {
+  return { key: "", value: undefined };
+}
+
+export const ConfirmPositions_PositionsEntry: MessageFns<ConfirmPositions_PositionsEntry> = {
+  encode(message: ConfirmPositions_PositionsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== undefined) {
+      Position.encode(message.value, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfirmPositions_PositionsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfirmPositions_PositionsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Position.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ConfirmPositions_PositionsEntry>, I>>(base?: I): ConfirmPositions_PositionsEntry {
+    return ConfirmPositions_PositionsEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConfirmPositions_PositionsEntry>, I>>(
+    object: I,
+  ): ConfirmPositions_PositionsEntry {
+    const message = createBaseConfirmPositions_PositionsEntry();
+    message.key = object.key ?? "";
+    message.value = (object.value !== undefined && object.value !== null)
+      ? Position.fromPartial(object.value)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseEdgeStatus(): EdgeStatus {
   return { sequence: 0, connections: 0 };
 }
@@ -2018,7 +2226,16 @@ export const EdgeStatus: MessageFns<EdgeStatus> = {
 };
 
 function createBaseDownFrame(): DownFrame {
-  return { session: 0, payload: new Uint8Array(0), deliveryClass: 0, channel: "", conflationKey: "", version: 0 };
+  return {
+    session: 0,
+    payload: new Uint8Array(0),
+    deliveryClass: 0,
+    channel: "",
+    conflationKey: "",
+    version: 0,
+    upSequence: 0,
+    position: undefined,
+  };
 }
 
 export const DownFrame: MessageFns<DownFrame> = {
@@ -2040,6 +2257,12 @@ export const DownFrame: MessageFns<DownFrame> = {
     }
     if (message.version !== 0) {
       writer.uint32(48).uint64(message.version);
+    }
+    if (message.upSequence !== 0) {
+      writer.uint32(56).uint64(message.upSequence);
+    }
+    if (message.position !== undefined) {
+      Position.encode(message.position, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -2105,6 +2328,22 @@ export const DownFrame: MessageFns<DownFrame> = {
             message.version = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.upSequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.position = Position.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2128,6 +2367,10 @@ export const DownFrame: MessageFns<DownFrame> = {
     message.channel = object.channel ?? "";
     message.conflationKey = object.conflationKey ?? "";
     message.version = object.version ?? 0;
+    message.upSequence = object.upSequence ?? 0;
+    message.position = (object.position !== undefined && object.position !== null)
+      ? Position.fromPartial(object.position)
+      : undefined;
     return message;
   },
 };
@@ -3012,7 +3255,7 @@ export const Drain: MessageFns<Drain> = {
 };
 
 function createBaseSessionSnapshot(): SessionSnapshot {
-  return { sessionId: "", channels: [], upSequence: 0, sampleCounter: 0 };
+  return { sessionId: "", channels: [], upSequence: 0, sampleCounter: 0, generation: 0, isGenerationConfirmed: false };
 }
 
 export const SessionSnapshot: MessageFns<SessionSnapshot> = {
@@ -3028,6 +3271,12 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     }
     if (message.sampleCounter !== 0) {
       writer.uint32(32).uint32(message.sampleCounter);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(40).uint32(message.generation);
+    }
+    if (message.isGenerationConfirmed !== false) {
+      writer.uint32(48).bool(message.isGenerationConfirmed);
     }
     return writer;
   },
@@ -3077,6 +3326,22 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
             message.sampleCounter = reader.uint32();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.generation = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.isGenerationConfirmed = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3098,6 +3363,8 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     message.channels = object.channels?.map((e) => e) || [];
     message.upSequence = object.upSequence ?? 0;
     message.sampleCounter = object.sampleCounter ?? 0;
+    message.generation = object.generation ?? 0;
+    message.isGenerationConfirmed = object.isGenerationConfirmed ?? false;
     return message;
   },
 };
