@@ -31,7 +31,10 @@ export const ErrorCode = {
   ERROR_CODE_RATE_LIMITED: 7,
   /** ERROR_CODE_PAYLOAD_TOO_LARGE - A frame, a field or a list is larger than its limit. */
   ERROR_CODE_PAYLOAD_TOO_LARGE: 8,
-  /** ERROR_CODE_UNAVAILABLE - A dependency is away; nothing was stored; `retry_after_ms` says when to try again. */
+  /**
+   * ERROR_CODE_UNAVAILABLE - A dependency is away; `retry_after_ms` says when to send it again, with the same request id: what was on its
+   * way when the dependency went may have been stored.
+   */
   ERROR_CODE_UNAVAILABLE: 9,
   /** ERROR_CODE_UNSUPPORTED - This gateway does not know the body, or does not do this yet. */
   ERROR_CODE_UNSUPPORTED: 10,
