@@ -35,43 +35,110 @@ function clients(count: number, { answer = true, framing }: { answer?: boolean; 
     };
     return client;
   });
-  const told = (): number => all.filter(({ sink }) => sink.writes.length > 0).length;
   const closed = (): number => all.filter(({ websocket }) => websocket.closedWith !== undefined).length;
-  return { connections, all, told, closed };
+  return { connections, all, closed };
+}
+
+type Client = ReturnType<typeof clients>["all"][number];
+
+/** What a client was told to wait; undefined where it was told nothing. */
+function afterMs({ sink }: Client): number | undefined {
+  const [frame] = sink.writes;
+  if (frame === undefined) return undefined;
+  const { body } = ServerFrame.decode(new Uint8Array(frame.subarray(2)));
+  return body?.$case === "reconnect" ? body.value.afterMs : undefined;
 }
 
 describe("draining", () => {
-  it("tells everybody evenly over the window, and closes each a moment after", async () => {
-    const { connections, told, closed, all } = clients(900);
+  it("tells everybody at once how long to wait: shares that lie evenly over the window", async () => {
+    const { connections, all } = clients(900);
     const draining = drain({ windowMs: WINDOW_MS, connections });
-    let before = 0;
-    for (let atMs = 0; atMs < WINDOW_MS - 1000; atMs += 500) {
-      await vi.advanceTimersByTimeAsync(500);
-      expect(told() - before).toBeGreaterThanOrEqual(40);
-      expect(told() - before).toBeLessThanOrEqual(60);
-      // A second's worth of clients was told and is not closed yet.
-      expect(told() - closed()).toBeGreaterThanOrEqual(Math.min(told(), 90));
-      before = told();
+    await vi.advanceTimersByTimeAsync(20);
+    const told = all.map(afterMs);
+    for (let fromMs = 0; fromMs < WINDOW_MS - 1000; fromMs += 500) {
+      const share = told.filter((each = -1) => each >= fromMs && each < fromMs + 500).length;
+      expect(share).toBeGreaterThanOrEqual(45);
+      expect(share).toBeLessThanOrEqual(55);
     }
-    await vi.advanceTimersByTimeAsync(1000);
-    await draining;
-    expect([told(), closed()]).toEqual([900, 900]);
-    expect(new Set(all.map(({ websocket }) => websocket.closedWith?.code))).toEqual(
-      new Set([CloseCode.DRAINING]),
-    );
-  });
-
-  it("does not tell them in the order in which they came: the next edge shall not fill in theirs", async () => {
-    const { connections, all } = clients(100);
-    const draining = drain({ windowMs: WINDOW_MS, connections, random: () => 0 });
-    await vi.advanceTimersByTimeAsync(1000);
-    const told = all
-      .map(({ sink }, index) => (sink.writes.length > 0 ? index : -1))
-      .filter((index) => index >= 0);
-    expect(told.length).toBeGreaterThan(5);
-    expect(told).not.toEqual(Array.from({ length: told.length }, (_, index) => index));
+    expect(Math.max(...told.map((each = Infinity) => each))).toBeLessThanOrEqual(WINDOW_MS - 1000);
     await vi.advanceTimersByTimeAsync(WINDOW_MS);
     await draining;
+  });
+
+  it("closes each a moment after the time that it was told, and nobody before", async () => {
+    const { connections, all, closed } = clients(300);
+    const draining = drain({ windowMs: WINDOW_MS, connections });
+    for (let nowMs = 100; nowMs < WINDOW_MS; nowMs += 100) {
+      await vi.advanceTimersByTimeAsync(100);
+      for (const client of all) {
+        const { websocket } = client;
+        const dueMs = (afterMs(client) ?? NaN) + 1000;
+        if (nowMs < dueMs) expect(websocket.closedWith).toBeUndefined();
+        else if (nowMs >= dueMs + 200) expect(websocket.closedWith?.code).toBe(CloseCode.DRAINING);
+      }
+    }
+    await vi.advanceTimersByTimeAsync(200);
+    await draining;
+    expect(closed()).toBe(300);
+  });
+
+  it("does not send them away in the order in which they came: the next edge shall not fill in theirs", async () => {
+    const { connections, all } = clients(100);
+    const draining = drain({ windowMs: WINDOW_MS, connections, random: () => 0 });
+    await vi.advanceTimersByTimeAsync(WINDOW_MS);
+    await draining;
+    const told = all.map((client) => afterMs(client) ?? NaN);
+    expect(told).not.toEqual(told.toSorted((left, right) => left - right));
+  });
+
+  it("takes turns of the event loop for telling many, so that others are served between them", async () => {
+    const { connections, all } = clients(1200);
+    const told = () =>
+      all.filter(({ connection, sink }) => sink.writes.length > 0 || connection.writer.queuedBytes > 0);
+    const draining = drain({ windowMs: WINDOW_MS, connections });
+    expect(told()).toHaveLength(500);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(told()).toHaveLength(1200);
+    await vi.advanceTimersByTimeAsync(WINDOW_MS);
+    await draining;
+  });
+
+  it("does not wait for clients that left by themselves, earlier than told or not", async () => {
+    const { connections } = clients(100);
+    let isOver = false;
+    const draining = drain({ windowMs: WINDOW_MS, connections }).then(() => (isOver = true));
+    await vi.advanceTimersByTimeAsync(500);
+    connections.clear();
+    await vi.advanceTimersByTimeAsync(100);
+    await draining;
+    expect(isOver).toBe(true);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("has one timer, however many clients there are", async () => {
+    const { connections } = clients(200);
+    const draining = drain({ windowMs: WINDOW_MS, connections });
+    for (let nowMs = 0; nowMs < WINDOW_MS; nowMs += 500) {
+      await vi.advanceTimersByTimeAsync(500);
+      expect(vi.getTimerCount()).toBeLessThanOrEqual(1);
+    }
+    await draining;
+  });
+
+  it("closes those who came in while the others were told, at the end of the window", async () => {
+    const { connections } = clients(10);
+    const draining = drain({ windowMs: 2000, connections });
+    await vi.advanceTimersByTimeAsync(1000);
+    const late = edgeConnection();
+    late.connection.opened(late.session, 0);
+    late.websocket.on("close", () => connections.delete(late.connection));
+    connections.add(late.connection);
+    await vi.advanceTimersByTimeAsync(1200);
+    expect(late.websocket.closedWith?.code).toBe(CloseCode.DRAINING);
+    late.websocket.gone();
+    await vi.advanceTimersByTimeAsync(100);
+    await draining;
+    expect(late.websocket.terminated).toBe(0);
   });
 
   it.each([Framing.FRAMING_PROTOBUF, Framing.FRAMING_JSON])(

@@ -1,11 +1,11 @@
 /**
- * Draining an edge: it takes no new sockets, tells the ones it has to reconnect in jittered batches spread
- * over the window, and closes each a moment after it was told. Whoever is left at the end is closed.
+ * Draining an edge: every client is told at once how long to wait before it connects again, each its own
+ * share of the window, and is closed a moment after that. Nobody waits for clients that left by themselves,
+ * and whoever is left at the end is cut. One stepper for all: no client costs a timer.
  */
 import { CloseCode } from "#proto/close-codes.js";
-import { encodeServerFrame } from "#proto/frame-codec.js";
-import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 import { ReconnectReason } from "#proto/gen/realtime/client/v1/server_frame.js";
+import { GRACE_MS, ReconnectFrames } from "./reconnect-frames.js";
 import type { Connection } from "./socket/connection.js";
 
 export interface DrainOptions {
@@ -14,46 +14,65 @@ export interface DrainOptions {
   readonly random?: () => number;
 }
 
-/** From being told to being closed: time to open the next socket first. */
-const GRACE_MS = 1000;
-const STEP_MS = 100;
-const FRAMINGS = [Framing.FRAMING_PROTOBUF, Framing.FRAMING_JSON] as const;
-
-/** Resolves when every socket is closed, at the latest a few seconds after the window. */
-export async function drain({ windowMs, connections, random = Math.random }: DrainOptions): Promise<void> {
-  const frames = new Map<Framing, Uint8Array>(FRAMINGS.map((framing) => [framing, tell(framing)]));
-  const waiting = shuffle([...connections], random);
-  const spreadMs = Math.max(windowMs - GRACE_MS, 0);
-  const steps = Math.max(1, Math.ceil(spreadMs / STEP_MS));
-  const closing: Promise<void>[] = [];
-  for (let step = 1; step <= steps && waiting.length > 0; step += 1) {
-    const batch = waiting.splice(0, Math.ceil(waiting.length / (steps - step + 1)));
-    for (const connection of batch) {
-      const payload = frames.get(connection.framing);
-      if (payload !== undefined && connection.isOpen) connection.writer.write(connection.frame(payload));
-    }
-    closing.push(
-      after(Math.min(GRACE_MS, windowMs)).then(() => {
-        for (const connection of batch)
-          connection.close(CloseCode.DRAINING, "the edge is being replaced; reconnect");
-      }),
-    );
-    if (waiting.length > 0) await after(STEP_MS);
-  }
-  await Promise.all(closing);
-  for (let waitedMs = 0; connections.size > 0 && waitedMs < CLOSE_WAIT_MS; waitedMs += STEP_MS)
-    await after(STEP_MS);
-  for (const connection of [...connections]) connection.terminate();
+interface Departure {
+  readonly connection: Connection;
+  readonly afterMs: number;
 }
 
+const STEP_MS = 100;
+/** Told within one turn of the event loop: a millisecond or two. */
+const TOLD_PER_TURN = 500;
 /** For the closing handshakes of clients that answer slowly. */
 const CLOSE_WAIT_MS = 3000;
 
-function tell(framing: Framing): Uint8Array {
-  return encodeServerFrame(framing, {
-    replyTo: 0,
-    body: { $case: "reconnect", value: { reason: ReconnectReason.RECONNECT_REASON_DRAINING, afterMs: 0 } },
+/** Resolves when every socket is closed, at the latest a few seconds after the window. */
+export async function drain({ windowMs, connections, random = Math.random }: DrainOptions): Promise<void> {
+  const startedMs = performance.now();
+  const graceMs = Math.min(GRACE_MS, windowMs);
+  const departures = spread(connections, { overMs: windowMs - graceMs, random });
+  await tellAll(departures);
+  let next = 0;
+  for (;;) {
+    const elapsedMs = performance.now() - startedMs;
+    for (; (departures[next]?.afterMs ?? Infinity) + graceMs <= elapsedMs; next += 1) {
+      close(departures[next]?.connection);
+    }
+    // Also those whose handshake was under way when the others were told.
+    if (elapsedMs >= windowMs) for (const connection of [...connections]) close(connection);
+    if (connections.size === 0 || elapsedMs >= windowMs + CLOSE_WAIT_MS) break;
+    await after(STEP_MS);
+  }
+  for (const connection of [...connections]) connection.terminate();
+}
+
+/**
+ * Evenly over the time, with jitter, in whole steps, and in random order: sockets that came together shall
+ * not leave together.
+ */
+function spread(
+  connections: Iterable<Connection>,
+  { overMs, random }: { overMs: number; random: () => number },
+): readonly Departure[] {
+  const shuffled = shuffle([...connections], random);
+  return shuffled.map((connection, index) => {
+    const dueMs = ((index + random()) / shuffled.length) * overMs;
+    return { connection, afterMs: Math.floor(dueMs / STEP_MS) * STEP_MS };
   });
+}
+
+async function tellAll(departures: readonly Departure[]): Promise<void> {
+  let frames: ReconnectFrames | undefined;
+  for (const [index, { connection, afterMs }] of departures.entries()) {
+    if (frames?.afterMs !== afterMs) {
+      frames = new ReconnectFrames(ReconnectReason.RECONNECT_REASON_DRAINING, afterMs);
+    }
+    frames.tell(connection);
+    if (index % TOLD_PER_TURN === TOLD_PER_TURN - 1) await turn();
+  }
+}
+
+function close(connection: Connection | undefined): void {
+  connection?.close(CloseCode.DRAINING, "the edge is being replaced; reconnect");
 }
 
 function shuffle<T>(items: T[], random: () => number): T[] {
@@ -63,6 +82,10 @@ function shuffle<T>(items: T[], random: () => number): T[] {
     if (left !== undefined && right !== undefined) [items[index], items[other]] = [right, left];
   }
   return items;
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function after(delayMs: number): Promise<void> {

@@ -26,6 +26,8 @@ export class EdgeCounters {
   selfSuspicions = 0;
   /** How long connections that ended had been open, in milliseconds. */
   connectionDurationMs: { observe(valueMs: number): void } | undefined;
+  /** How long handshakes had waited for their turn, of those that had to, in milliseconds. */
+  handshakeWaitMs: { observe(valueMs: number): void } | undefined;
   /** From a fanout's taking an event to its write here, in microseconds. */
   deliveryLatencyUs: { observe(valueUs: number): void } | undefined;
 }

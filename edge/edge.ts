@@ -15,6 +15,7 @@ import { EdgeCounters } from "./edge-counters.js";
 import type { Logger } from "./edge-logger.js";
 import { EdgeHealth } from "./edge-health.js";
 import { frameId } from "./frame-id.js";
+import { Lifetimes } from "./lifetimes.js";
 import { Homing } from "./home/homing.js";
 import type { FanoutDiscovery } from "./link/fanout-discovery.js";
 import { LinkPool, type ConnectLink } from "./link/link-pool.js";
@@ -41,6 +42,8 @@ export interface EdgeOptions {
   readonly maxFragments: number;
   readonly firstFrameDeadlineMs: number;
   readonly heartbeatIntervalMs: number;
+  /** 0: connections live for as long as both sides want. */
+  readonly maxConnectionLifetimeMs: number;
   readonly slow: SlowSocketLimits;
   readonly maxQueuedBytes: number;
   readonly trustedProxies: number;
@@ -62,6 +65,7 @@ export class Edge {
   readonly #homing: Homing;
   readonly #budget: QueueBudget;
   readonly #heartbeats = new HeartbeatSweep<Connection>();
+  readonly #lifetimes = new Lifetimes(steadyMs);
   readonly #sessions = new Set<LinkedSession>();
   readonly #clock = new StoreTime(steadyMs);
   readonly #timers: NodeJS.Timeout[] = [];
@@ -102,12 +106,17 @@ export class Edge {
       admission: this.#admission,
       counters,
       backlogged: this.#budget.backlogged,
-      nowMs: Date.now,
+      nowMs: steadyMs,
       refusal: () => this.#refusal(),
       opened: (connection, opening) => this.#opened(connection, opening),
       listener: {
         authenticate: (connection, request, id) => void this.#sockets.authenticate(connection, request, id),
         frame: (session, payload) => this.#received(session, payload),
+        pong: (session, ping) => this.#ponged(session, ping),
+        lifetimeOver: (connection) => {
+          // A draining edge has told everybody already, each with a time of their own.
+          if (!this.#isDraining) this.#lifetimes.end(connection);
+        },
         closed: (connection, session, reason) => this.#closed(connection, session, reason),
       },
     });
@@ -121,6 +130,11 @@ export class Edge {
   /** Handshakes refused for limits, by reason. */
   get refusals(): Readonly<Record<string, number>> {
     return this.#admission.refusals;
+  }
+
+  /** Handshakes that wait for their turn. */
+  get waitingHandshakes(): number {
+    return this.#admission.waiting;
   }
 
   get queuedBytes(): number {
@@ -142,17 +156,20 @@ export class Edge {
     const { heartbeatIntervalMs } = this.#options;
     this.#every(TICK_MS, () => this.#links.tick(this.#sockets.connections.size));
     this.#every(BUDGET_CHECK_MS, () => this.#budget.check());
-    this.#every(heartbeatIntervalMs / HEARTBEAT_SLOTS, () => this.#heartbeats.step(Date.now()));
+    this.#every(heartbeatIntervalMs / HEARTBEAT_SLOTS, () =>
+      this.#heartbeats.step({ nowMs: Date.now(), steadyMs: steadyMs() }),
+    );
   }
 
   /** For the HTTP server's `upgrade` event. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    void this.#sockets.upgrade(request, socket, head);
+    this.#sockets.upgrade(request, socket, head);
   }
 
-  /** Takes no new sockets from now on: `/ready` says no. */
+  /** Takes no new sockets from now on, those that wait for their turn included: `/ready` says no. */
   stopAccepting(): void {
     this.#isDraining = true;
+    this.#sockets.refuseWaiting();
   }
 
   /** Tells all sockets to reconnect, spread over the window, and closes them. */
@@ -163,6 +180,8 @@ export class Edge {
 
   stop(): void {
     for (const timer of this.#timers) clearInterval(timer);
+    this.stopAccepting();
+    this.#lifetimes.stop();
     for (const connection of [...this.#sockets.connections]) connection.terminate();
     this.#homing.stop();
     this.#links.stop();
@@ -185,6 +204,7 @@ export class Edge {
       platform: opening.platform,
       replyTo: opening.replyTo,
       traceparent: opening.traceparent,
+      awaitsResume: opening.awaitsResume,
       heartbeatIntervalMs: this.#options.heartbeatIntervalMs,
       socket: connection,
     });
@@ -201,6 +221,12 @@ export class Edge {
     this.counters.bytesReceived += payload.length;
     const frame = session.take(payload, this.#clock.nowUs());
     if (session.home.at === "link") session.home.link.frame(session, frame);
+  }
+
+  #ponged(session: LinkedSession, ping: number): void {
+    if (session.home.at !== "link") return;
+    const positions = session.confirmed.ponged(ping);
+    if (positions !== undefined) session.home.link.confirm(session, positions);
   }
 
   #closed(connection: Connection, session: LinkedSession | undefined, reason: string): void {

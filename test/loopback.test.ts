@@ -12,6 +12,8 @@ import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
+import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
 import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
 import { SystemClock } from "#fanout/store-clock.js";
 import { loopbackLink } from "#proto/link/loopback-link-stream.js";
@@ -43,6 +45,8 @@ async function gateway() {
       directory: new MemoryDirectory(),
       locations: new MemoryLocations(),
       registry: new MemorySessionRegistry(),
+      resumables: new MemoryResumableSessions(),
+      resumeKeys: new MemoryResumeKeys(),
       clock: new SystemClock(),
     },
     eventSink: new MemoryEventBus({ topics: [] }),
@@ -67,6 +71,7 @@ async function gateway() {
     maxFragments: 128,
     firstFrameDeadlineMs: 10_000,
     heartbeatIntervalMs: 25_000,
+    maxConnectionLifetimeMs: 0,
     slow: { conflateBytes: 65_536, closeBytes: 1_048_576 },
     maxQueuedBytes: 268_435_456,
     trustedProxies: 0,

@@ -18,6 +18,8 @@ import type { Participation } from "#fanout/directory/directory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
+import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
 import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
 import { SystemClock } from "#fanout/store-clock.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
@@ -57,6 +59,8 @@ class TwoFanouts {
   readonly channels = new MemoryChannels();
   readonly directory = new HeldDirectory();
   readonly registry = new MemorySessionRegistry();
+  readonly resumables = new MemoryResumableSessions();
+  readonly resumeKeys = new MemoryResumeKeys();
   readonly fanouts = new Map<string, Fanout>();
   readonly #streams = new Map<string, LinkStream>();
   url = "";
@@ -74,6 +78,7 @@ class TwoFanouts {
       maxFragments: 128,
       firstFrameDeadlineMs: 10_000,
       heartbeatIntervalMs: 25_000,
+      maxConnectionLifetimeMs: 0,
       slow: { conflateBytes: 65_536, closeBytes: 1_048_576 },
       maxQueuedBytes: 268_435_456,
       trustedProxies: 0,
@@ -101,6 +106,8 @@ class TwoFanouts {
         directory: this.directory,
         locations: new MemoryLocations(),
         registry: this.registry,
+        resumables: this.resumables,
+        resumeKeys: this.resumeKeys,
         clock: new SystemClock(),
       },
       eventSink: new MemoryEventBus({ topics: [] }),

@@ -1,7 +1,7 @@
 /**
  * What is remembered of each client address: its connections, its handshakes under way, and how fast they
  * came. Addresses that hold something are kept (their number is bounded by the edge's connections); those
- * that hold nothing are kept until their bucket is full again, in a bounded map that forgets the least
+ * that hold nothing and have nobody waiting are kept until their bucket is full again, in a bounded map that forgets the least
  * recently used first. No timers: a few are forgotten whenever one is used.
  */
 import { TokenBucket, fillTimeMs, type TokenBucketRate } from "./token-bucket.js";
@@ -16,6 +16,8 @@ export interface Occupancy {
 
 export interface AddressRecord extends Occupancy {
   readonly address: string;
+  /** Handshakes that wait for their turn; they hold nothing yet. */
+  waitingHandshakes: number;
   readonly bucket: TokenBucket;
 }
 
@@ -61,6 +63,7 @@ export class AddressBook {
         bucket: new TokenBucket(this.#options.rate, nowMs),
         connections: 0,
         pendingHandshakes: 0,
+        waitingHandshakes: 0,
       }
     );
   }
@@ -73,7 +76,7 @@ export class AddressBook {
 
   /** Lets the record go idle if it holds nothing any more. */
   left(record: AddressRecord): void {
-    if (record.connections + record.pendingHandshakes > 0) return;
+    if (record.connections + record.pendingHandshakes + record.waitingHandshakes > 0) return;
     this.#active.delete(record.address);
     // Buckets were last taken from at `latestMs` or before: by then they are full.
     this.#idle.set(record.address, { record, forgetAtMs: this.#latestMs + this.#fillTimeMs });

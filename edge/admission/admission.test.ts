@@ -12,6 +12,8 @@ const WIDE: AdmissionLimits = {
   pendingHandshakesPerAddress: 1_000_000,
   handshakesPerSecondPerAddress: 1_000_000,
   handshakeBurstPerAddress: 1_000_000,
+  maxWaitingHandshakes: 0,
+  maxWaitMs: 10_000,
   maxIdleAddresses: 1000,
   minRetryMs: 1000,
   retrySpreadMs: 4000,
@@ -36,7 +38,7 @@ class Gate {
 
   admit(address?: string): ConnectionSlot {
     const decision = this.decide(address);
-    if (!decision.admitted) throw new Error(`refused: ${decision.reason}`);
+    if (!decision.admitted) throw new Error(`not admitted: ${JSON.stringify(decision)}`);
     return decision.slot;
   }
 

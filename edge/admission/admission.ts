@@ -1,7 +1,8 @@
 /**
  * Whether a handshake may go on: from an allowed origin, within what this edge can hold and verify, and
  * within the share of its address. Cheap and before any token is looked at; nothing is taken for a
- * handshake that is refused. Who is admitted holds a slot from here until the socket is gone.
+ * handshake that is refused. Who is admitted holds a slot from here until the socket is gone; who comes
+ * faster than the rates waits in line, so that a storm of handshakes is taken in order.
  *
  * Time is passed in and there are no timers. Refusals say when to come back, spread out, so that those
  * who were refused together do not come back together.
@@ -10,8 +11,9 @@ import { AddressBook, type AddressRecord, type Occupancy } from "./address-book.
 import { ConnectionSlot } from "./connection-slot.js";
 import type { OriginList } from "./origin.js";
 import { TokenBucket } from "./token-bucket.js";
+import { WaitingLine, type WaitingLimits, type WaitingPlace } from "./waiting-line.js";
 
-export interface AdmissionLimits {
+export interface AdmissionLimits extends WaitingLimits {
   /** Sockets at this edge, those in their handshake included. */
   readonly maxConnections: number;
   /** Sockets that are not yet authenticated. */
@@ -40,6 +42,8 @@ export const DEFAULT_ADMISSION_LIMITS: AdmissionLimits = {
   pendingHandshakesPerAddress: 1000,
   handshakesPerSecondPerAddress: 200,
   handshakeBurstPerAddress: 400,
+  maxWaitingHandshakes: 4000,
+  maxWaitMs: 10_000,
   maxIdleAddresses: 20_000,
   minRetryMs: 1000,
   retrySpreadMs: 4000,
@@ -74,7 +78,24 @@ export interface Refusal {
   readonly retryAfterMs: number;
 }
 
-export type AdmissionDecision = { readonly admitted: true; readonly slot: ConnectionSlot } | Refusal;
+interface Admitted {
+  readonly admitted: true;
+  readonly slot: ConnectionSlot;
+}
+
+/** Not yet: its turn comes, until the place is given up. */
+interface Waits {
+  readonly admitted: false;
+  readonly place: WaitingPlace;
+}
+
+export type AdmissionDecision = Admitted | Waits | Refusal;
+
+/** The end of a wait. */
+export interface Turn {
+  readonly place: WaitingPlace;
+  readonly decision: Admitted | Refusal;
+}
 
 export interface AdmissionOptions {
   readonly origins: OriginList;
@@ -99,6 +120,7 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #random: () => number;
   readonly #addresses: AddressBook;
+  readonly #line: WaitingLine;
   readonly #occupancy: Occupancy = { connections: 0, pendingHandshakes: 0 };
   #bucket: TokenBucket | undefined;
 
@@ -107,9 +129,13 @@ export class Admission {
     this.#limits = { ...DEFAULT_ADMISSION_LIMITS, ...limits };
     this.#random = random;
     const { handshakesPerSecondPerAddress, handshakeBurstPerAddress, maxIdleAddresses } = this.#limits;
-    this.#addresses = new AddressBook({
-      rate: { ratePerSecond: handshakesPerSecondPerAddress, burst: handshakeBurstPerAddress },
-      maxIdleAddresses,
+    const rate = { ratePerSecond: handshakesPerSecondPerAddress, burst: handshakeBurstPerAddress };
+    this.#addresses = new AddressBook({ rate, maxIdleAddresses });
+    this.#line = new WaitingLine({
+      ...this.#limits,
+      addresses: this.#addresses,
+      edgeRatePerSecond: this.#limits.handshakesPerSecond,
+      addressRatePerSecond: handshakesPerSecondPerAddress,
     });
   }
 
@@ -123,17 +149,62 @@ export class Admission {
     return this.#addresses.size;
   }
 
+  /** Handshakes that wait for their turn. */
+  get waiting(): number {
+    return this.#line.size;
+  }
+
   admit({ address, origin, nowMs }: AdmissionInput): AdmissionDecision {
     if (!this.#origins.allows(origin)) return this.#refuse("origin");
     const edgeBucket = this.#edgeBucket(nowMs);
     const record = this.#addresses.find(address, nowMs);
     const full = this.#fullLimit(record);
     if (full !== undefined) return this.#refuse(full);
-    const addressWaitMs = record.bucket.waitMs(nowMs);
-    if (addressWaitMs > 0) return this.#refuse("address_handshake_rate", addressWaitMs);
-    if (!edgeBucket.tryTake(nowMs)) return this.#refuse("handshake_rate", edgeBucket.waitMs(nowMs));
+    const hasRate = record.bucket.waitMs(nowMs) === 0 && edgeBucket.waitMs(nowMs) === 0;
+    if (hasRate && !this.#line.isBehind(record, nowMs)) return this.#take(record, nowMs);
+    const place = this.#line.join(record, edgeBucket, nowMs);
+    return place === undefined ? this.#refuseForRate(record, nowMs) : { admitted: false, place };
+  }
+
+  /** Lets those in whose turn it is, and refuses those who waited for too long. Their places are given up. */
+  turns(nowMs: number): readonly Turn[] {
+    const turns: Turn[] = [];
+    for (const place of this.#line.turns(this.#edgeBucket(nowMs), nowMs)) {
+      const full = this.#fullLimit(place.record);
+      const decision = full === undefined ? this.#take(place.record, nowMs) : this.#refuse(full);
+      this.#line.leave(place);
+      turns.push({ place, decision });
+    }
+    for (const place of this.#line.tooLate(nowMs)) {
+      this.#line.leave(place);
+      turns.push({ place, decision: this.#refuseForRate(place.record, nowMs) });
+    }
+    return turns;
+  }
+
+  /** When `turns` has something to do; undefined: nobody waits. */
+  get nextTurnMs(): number | undefined {
+    return this.#line.nextLookMs();
+  }
+
+  /** The socket that waited is gone, or shall wait no more. */
+  giveUp(place: WaitingPlace): void {
+    this.#line.leave(place);
+  }
+
+  #take(record: AddressRecord, nowMs: number): Admitted {
+    this.#edgeBucket(nowMs).tryTake(nowMs);
     record.bucket.tryTake(nowMs);
     return { admitted: true, slot: new ConnectionSlot(this.#occupancy, record, this.#addresses) };
+  }
+
+  /** Those who wait come first: who is refused comes back after them. */
+  #refuseForRate(record: AddressRecord, nowMs: number): Refusal {
+    const { atEdgeMs, atAddressMs } = this.#line.aheadMs(record);
+    const addressWaitMs = record.bucket.waitMs(nowMs);
+    if (addressWaitMs > 0)
+      return this.#refuse("address_handshake_rate", Math.max(addressWaitMs, atAddressMs));
+    return this.#refuse("handshake_rate", Math.max(this.#edgeBucket(nowMs).waitMs(nowMs), atEdgeMs));
   }
 
   #fullLimit(record: AddressRecord): RefusalReason | undefined {
@@ -152,7 +223,7 @@ export class Admission {
     this.refusals[reason] += 1;
     const { minRetryMs, retrySpreadMs } = this.#limits;
     const spreadMs = Math.floor(this.#random() * retrySpreadMs);
-    const retryAfterMs = reason === "origin" ? 0 : Math.max(minRetryMs, waitMs) + spreadMs;
+    const retryAfterMs = reason === "origin" ? 0 : Math.max(minRetryMs, Math.ceil(waitMs)) + spreadMs;
     return { admitted: false, reason, status: STATUS_BY_REASON[reason], retryAfterMs };
   }
 

@@ -28,14 +28,37 @@ describe("readHandshakeCredentials", () => {
       userType: "driver",
       deviceId: "3F2504E0:1/x",
       platform: "ios-17.2",
+      resumes: false,
     });
     expect(readHandshakeCredentials({}, "/ws")).toEqual({
       token: undefined,
       userType: "",
       deviceId: "",
       platform: "",
+      resumes: false,
     });
   });
+
+  it.each([
+    ["?resume=true", true],
+    ["?resume=1", true],
+    ["?token=a&resume=true&deviceId=d", true],
+    ["?resume=false", false],
+    ["?resume=", false],
+    ["?resume", false],
+    ["", false],
+  ])("reads from %s whether a resume frame will follow: %s", (query, resumes) => {
+    expect(readHandshakeCredentials({}, `/ws${query}`).resumes).toBe(resumes);
+  });
+
+  it.each(["yes", "TRUE", "0", "2", "true%20", "%00", "[object Object]", "x".repeat(100_000)])(
+    "refuses resume=%s, because whoever meant to resume would lose what was missed",
+    (value) => {
+      expect(() => readHandshakeCredentials({}, `/ws?resume=${value}`)).toThrow(
+        expect.objectContaining({ kind: "invalid_argument", field: "resume" }),
+      );
+    },
+  );
 
   it.each([
     ["deviceId", "x".repeat(129)],

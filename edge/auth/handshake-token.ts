@@ -1,20 +1,25 @@
 /**
  * Reads what an upgrade request says about its client: the token (`Authorization: Bearer`, else
- * `?token=`) and how the client describes itself. Pure; checks form and length only. What is returned
+ * `?token=`), how the client describes itself, and whether it will resume. Pure; checks form and length only. What is returned
  * lives as long as the socket, so it must not keep the request, its headers or its URL alive.
  */
 import { GatewayError } from "#proto/errors.js";
 import type { IncomingHttpHeaders } from "node:http";
 
-export interface HandshakeCredentials {
-  /** Absent: the first frame must bring it. Its length is the verifier's to refuse. */
-  readonly token: string | undefined;
+export interface ClientDescription {
   /** Empty where the client did not say. */
   readonly deviceId: string;
   /** Empty where the client did not say. */
   readonly platform: string;
   /** Empty where the client did not say. */
   readonly userType: string;
+}
+
+export interface HandshakeCredentials extends ClientDescription {
+  /** Absent: the first frame must bring it. Its length is the verifier's to refuse. */
+  readonly token: string | undefined;
+  /** The client says that its first frame is a `resume`. */
+  readonly resumes: boolean;
 }
 
 const BEARER = /^Bearer +([^ ]+) *$/i;
@@ -33,6 +38,7 @@ export function readHandshakeCredentials(
   const query = queryOf(url);
   return {
     token: readToken(headers.authorization, query),
+    resumes: readResumes(query.get("resume") ?? ""),
     ...readClientDescription({
       deviceId: query.get("deviceId") ?? "",
       platform: query.get("platform") ?? "",
@@ -42,9 +48,7 @@ export function readHandshakeCredentials(
 }
 
 /** The same checks for a description that comes in an `authenticate` frame. */
-export function readClientDescription(
-  said: Omit<HandshakeCredentials, "token">,
-): Omit<HandshakeCredentials, "token"> {
+export function readClientDescription(said: ClientDescription): ClientDescription {
   return {
     deviceId: checked("deviceId", said.deviceId, DEVICE_ID),
     platform: checked("platform", said.platform, PLATFORM),
@@ -56,6 +60,13 @@ function readToken(authorization: string | undefined, query: URLSearchParams): s
   const bearer = authorization === undefined ? undefined : BEARER.exec(authorization)?.[1];
   const token = bearer ?? query.get("token") ?? "";
   return token === "" ? undefined : detached(token.slice(0, MAX_TOKEN_LENGTH_KEPT));
+}
+
+/** A value that nobody means is refused: who wanted to resume would wait in vain for what was missed. */
+function readResumes(value: string): boolean {
+  if (value === "true" || value === "1") return true;
+  if (value === "" || value === "false") return false;
+  throw new GatewayError("invalid_argument", "resume must be true or false", { field: "resume" });
 }
 
 function checked(field: string, value: string, form: RegExp): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DeliveryClass } from "#proto/gen/realtime/link/v1/link.js";
+import { DeliveryClass, DownFrame } from "#proto/gen/realtime/link/v1/link.js";
 import { loopbackLink } from "#proto/link/loopback-link-stream.js";
 import { FakeFanout, settled } from "#test/support/fake-fanout.js";
 import { sessionOnFakeSocket, text } from "#test/support/session-on-fake-socket.js";
@@ -9,6 +9,8 @@ import { EdgeLink, type LinkedSession, type LinkEnd } from "./edge-link.js";
 
 const MIB = 1024 * 1024;
 const position = (offset: number) => ({ epoch: "e", offset, tag: offset });
+const down = (fields: Partial<DownFrame>): DownFrame =>
+  DownFrame.fromPartial({ session: 1, deliveryClass: DeliveryClass.DELIVERY_CLASS_DURABLE, ...fields });
 
 function setUp() {
   const [ours, theirs] = loopbackLink();
@@ -226,6 +228,63 @@ describe("a session on a link", () => {
     await settled();
     expect(socket.written).toEqual(["event 4", "reply", "event 5"]);
     expect(socket.closedWith).toEqual({ code: 4201, reason: "kicked" });
+  });
+
+  it("has its frame dealt with by the answer itself, so that the next home does not get it again", async () => {
+    const { link, fanout, session, socket, events } = await joined();
+    for (const name of ["a", "b"]) link.frame(session, session.take(text(name), 1));
+    fanout.say({ $case: "frame", value: down({ payload: text("answer"), upSequence: 1 }) });
+    fanout.die();
+    await settled();
+    expect(events.ended).toHaveLength(1);
+    expect(socket.written).toEqual(["answer"]);
+    expect(session.unanswered.map(({ upSequence }) => upSequence)).toEqual([2]);
+  });
+
+  it("stands at a missed event that was written, and presents it to its next home, until it has joined", async () => {
+    const { fanout, session, socket } = await joined();
+    const missed = (channel: string, offset: number) =>
+      down({ payload: text(`${channel} ${offset}`), channel, position: position(offset) });
+    fanout.say(
+      { $case: "frame", value: missed("order:2", 4) },
+      { $case: "frame", value: missed("order:3", 7) },
+      { $case: "frame", value: missed("order:2", 5) },
+      { $case: "join", value: { group: 8, session: 1, channel: "order:3", after: position(8) } },
+      { $case: "frame", value: down({ payload: text("no channel"), position: position(99) }) },
+    );
+    fanout.die();
+    await settled();
+    expect(socket.written).toEqual(["order:2 4", "order:3 7", "order:2 5", "no channel"]);
+    expect(session.openMessage().positions).toEqual({
+      "order:1": position(3),
+      "order:2": position(5),
+      "order:3": position(8),
+    });
+  });
+
+  it("tells its home what the client has confirmed", async () => {
+    const { link, fanout, session } = await joined();
+    session.confirmed.pinged(1, session);
+    link.confirm(session, session.confirmed.ponged(1) ?? new Map());
+    await settled();
+    expect(fanout.heard("confirm")).toEqual([{ session: 1, positions: { "order:1": position(3) } }]);
+  });
+
+  it("confirms nothing of a channel that it left while the pong was on its way, nor of an earlier home", async () => {
+    const { link, fanout, session } = await joined();
+    fanout.say({ $case: "join", value: { group: 8, session: 1, channel: "order:2", after: position(1) } });
+    await settled();
+    session.confirmed.pinged(1, session);
+    fanout.say({ $case: "leave", value: { group: 7, session: 1 } });
+    await settled();
+    expect(session.confirmed.ponged(1)).toEqual(new Map([["order:2", position(1)]]));
+    fanout.deliver({ group: 8, json: text("event"), position: position(2) });
+    await settled();
+    session.confirmed.pinged(2, session);
+    link.release(session);
+    fanout.say({ $case: "released", value: { session: 1, state: text("s") } });
+    await settled();
+    expect(session.confirmed.ponged(2)).toBeUndefined();
   });
 
   it("that is released takes its state and positions with it, and gets nothing more from here", async () => {

@@ -3,6 +3,7 @@
  * sessions and their frames up, and applies what the fanout says to sockets and groups, in its order.
  * When the stream ends the object is dead; its groups and late items die with it.
  */
+import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
@@ -146,6 +147,12 @@ export class EdgeLink {
     this.#send({ $case: "close", value: { session: session.number, reason } });
   }
 
+  /** The socket has what was written to it up to these positions. */
+  confirm(session: LinkedSession, positions: ReadonlyMap<string, Position>): void {
+    const value = { session: session.number, positions: Object.fromEntries(positions) };
+    this.#send({ $case: "confirm", value });
+  }
+
   /** Asks for the session back; `released` follows. */
   release(session: LinkedSession): void {
     session.home = { at: "releasing", link: this };
@@ -235,8 +242,7 @@ export class EdgeLink {
         const session = this.sessions.get(item.value.session);
         const group = this.#groups.get(item.value.group);
         if (session === undefined || group === undefined) return;
-        group.remove(session);
-        session.groups.delete(group);
+        session.leave(group);
         if (group.isEmpty) this.#groups.delete(group.number);
         return;
       }
@@ -287,6 +293,8 @@ export class EdgeLink {
     else if (session.takeLatest(down.channel, down.conflationKey, down.version)) {
       writer.writeLatest(`${down.channel} ${down.conflationKey}`, frame);
     }
+    if (down.position !== undefined && down.channel !== "") session.stands(down.channel, down.position);
+    if (down.upSequence !== 0) session.acknowledge(down.upSequence);
   }
 
   #observeLatency(acceptedAtUs: number): void {
@@ -314,7 +322,7 @@ export class EdgeLink {
   /** Takes the session out of this link; it lives nowhere then. */
   #forget(session: LinkedSession): void {
     this.sessions.delete(session.number);
-    const groups = [...session.groups];
+    const groups = [...session.groups.keys()];
     session.leaveGroups();
     for (const group of groups) if (group.isEmpty) this.#groups.delete(group.number);
     session.home = { at: "nowhere" };

@@ -78,6 +78,66 @@ describe("a session's unanswered frames", () => {
   });
 });
 
+describe("a session that announced a resume", () => {
+  const awaits = (session: { openMessage(): { awaitsResume: boolean } }) =>
+    session.openMessage().awaitsResume;
+
+  it("awaits it at every home until one has opened it", () => {
+    const { session } = sessionOnFakeSocket(1, { awaitsResume: true });
+    expect([awaits(session), awaits(session)]).toEqual([true, true]);
+    session.state = text("opened");
+    expect(awaits(session)).toBe(false);
+  });
+
+  it("awaits it while its frames wait, and no more once the first is dealt with or is poison", () => {
+    const { session } = sessionOnFakeSocket(1, { awaitsResume: true });
+    session.take(text("resume"), 1).isInFlight = true;
+    session.take(text("more"), 2);
+    expect(awaits(session)).toBe(true);
+    const other = sessionOnFakeSocket(2, { awaitsResume: true }).session;
+    other.take(text("resume"), 1).isInFlight = true;
+    session.takePoison(1);
+    other.acknowledge(1);
+    expect([awaits(session), awaits(other)]).toEqual([false, false]);
+  });
+
+  it("is the only kind that awaits one", () => {
+    expect(awaits(sessionOnFakeSocket(1).session)).toBe(false);
+  });
+});
+
+describe("a session that was given missed events", () => {
+  it("stands at the last of them, also where an earlier one comes again, until it joins the channel", () => {
+    const { session } = sessionOnFakeSocket(1);
+    for (const offset of [4, 6, 5]) session.stands("order:1", position(offset));
+    expect(session.openMessage().positions).toEqual({ "order:1": position(6) });
+    session.stands("order:1", position(1, "f"));
+    expect(session.openMessage().positions).toEqual({ "order:1": position(1, "f") });
+    new Group(1, "order:1").add(session, position(2, "f"));
+    expect(session.openMessage().positions).toEqual({});
+  });
+
+  it("carries the furthest position away, the group's or that of what it was given beside it", () => {
+    const { session } = sessionOnFakeSocket(1);
+    const [behind, ahead] = [new Group(1, "order:1"), new Group(2, "order:2")];
+    behind.add(session, position(4));
+    ahead.add(session, position(9));
+    for (const channel of ["order:1", "order:2"]) session.stands(channel, position(6));
+    session.leaveGroups();
+    expect(session.openMessage().positions).toEqual({ "order:1": position(6), "order:2": position(9) });
+  });
+
+  it("carries nothing of a channel that it follows no more", () => {
+    const { session } = sessionOnFakeSocket(1);
+    const group = new Group(1, "order:1");
+    group.add(session, position(4));
+    session.stands("order:1", position(6));
+    session.leave(group);
+    session.leaveGroups();
+    expect(session.openMessage().positions).toEqual({});
+  });
+});
+
 describe("a session that moves", () => {
   it("carries its position in each channel until it has joined there again", () => {
     const { session } = sessionOnFakeSocket(1);

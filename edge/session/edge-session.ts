@@ -7,7 +7,9 @@
  */
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import type { Framing, OpenSession, Principal, UpFrame } from "#proto/gen/realtime/link/v1/link.js";
+import { ConfirmedPositions, type StandingSession } from "./confirmed-positions.js";
 import type { Group, GroupMember } from "./group.js";
+import { advance, nextChange } from "./position-changes.js";
 import type { SocketWriter } from "../socket/socket-writer.js";
 
 export const MAX_UNANSWERED_FRAMES = 32;
@@ -58,10 +60,12 @@ export interface EdgeSessionOptions {
   readonly replyTo: number;
   readonly traceparent: string;
   readonly heartbeatIntervalMs: number;
+  /** The client said that its first frame is a `resume`. */
+  readonly awaitsResume: boolean;
   readonly socket: SessionSocket;
 }
 
-export class EdgeSession<Link> implements GroupMember {
+export class EdgeSession<Link> implements GroupMember, StandingSession {
   readonly number: number;
   readonly framing: Framing;
   readonly connectionId: string;
@@ -71,12 +75,14 @@ export class EdgeSession<Link> implements GroupMember {
   home: Home<Link> = { at: "nowhere" };
   /** What the last home wants its successor to know. Empty: the session was never open. */
   state: Uint8Array = EMPTY;
-  /** The groups that the socket is in. */
-  readonly groups = new Set<Group>();
+  /** The groups that the socket is in, each with the number of the change that its joining was. */
+  readonly groups = new Map<Group, number>();
   /** Why the socket closed while the session had no home that could be told: the next one is. */
   closedBecause: string | undefined;
-  /** Positions from earlier homes in channels that the present home has not joined yet. */
+  /** Positions in channels that the present home has not joined yet: from earlier homes, or of missed events. */
   readonly carriedPositions = new Map<string, Position>();
+  carriedChange = 0;
+  readonly confirmed = new ConfirmedPositions();
   /** Versions of latest values that earlier homes gave the socket; an older home knew newer values than the present. */
   #seenVersions: Map<string, number> | undefined;
   readonly #open: Omit<EdgeSessionOptions, "socket">;
@@ -154,11 +160,33 @@ export class EdgeSession<Link> implements GroupMember {
     return poison;
   }
 
+  /** A missed event was written: until it joins the channel, the socket stands there. */
+  stands(channel: string, position: Position): void {
+    if (advance(this.carriedPositions, channel, position)) this.carriedChange = nextChange();
+  }
+
+  changeIn(group: Group): number {
+    return group.changeFor(this);
+  }
+
+  positionIn(group: Group): Position | undefined {
+    return group.positionOf(this);
+  }
+
+  /** Follows the group's channel no more. */
+  leave(group: Group): void {
+    group.remove(this);
+    this.groups.delete(group);
+    this.carriedPositions.delete(group.channel);
+    this.confirmed.left(group.channel);
+  }
+
   /** Leaves every group and notes where the socket stands in its channels. */
   leaveGroups(): void {
-    for (const group of this.groups) {
+    this.confirmed.moved();
+    for (const group of this.groups.keys()) {
       const position = group.positionOf(this);
-      if (position !== undefined) this.carriedPositions.set(group.channel, position);
+      if (position !== undefined) advance(this.carriedPositions, group.channel, position);
       for (const [key, version] of group.latestVersions) this.#see(`${group.channel} ${key}`, version);
       group.remove(this);
     }
@@ -193,15 +221,17 @@ export class EdgeSession<Link> implements GroupMember {
 
   openMessage(): OpenSession {
     this.#wasOpened = true;
-    const { number, ...open } = this.#open;
+    const { number, awaitsResume, ...open } = this.#open;
+    const nextUpSequence = this.#unanswered[0]?.upSequence ?? this.#nextUpSequence;
     return {
       ...open,
       session: number,
       namespace: "native",
       state: this.state,
       positions: Object.fromEntries(this.carriedPositions),
-      awaitsResume: false,
-      nextUpSequence: this.#unanswered[0]?.upSequence ?? this.#nextUpSequence,
+      // Until a home has opened it, or has dealt with its first frame.
+      awaitsResume: awaitsResume && this.state.length === 0 && nextUpSequence === 1,
+      nextUpSequence,
     };
   }
 

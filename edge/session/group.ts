@@ -6,14 +6,15 @@ import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import { DeliveryClass, Framing, type Deliver } from "#proto/gen/realtime/link/v1/link.js";
 import { Opcode, websocketFrame } from "../socket/websocket-frame.js";
 import type { SocketWriter } from "../socket/socket-writer.js";
+import { nextChange } from "./position-changes.js";
 
 /** A session as its groups see it. */
 export interface GroupMember {
   readonly number: number;
   readonly framing: Framing;
   readonly socket: { readonly writer: SocketWriter };
-  /** The groups that the socket is in. */
-  readonly groups: Set<Group>;
+  /** The groups that the socket is in, each with the number of the change that its joining was. */
+  readonly groups: Map<Group, number>;
   /** Positions from earlier homes in channels that the present home has not joined yet. */
   readonly carriedPositions: Map<string, Position>;
   /** Whether a latest value is new to the socket. */
@@ -28,6 +29,7 @@ export class Group {
   /** The version of each latest value that was delivered; a channel has few keys. */
   readonly latestVersions = new Map<string, number>();
   #position: Position | undefined;
+  #change = 0;
 
   constructor(
     readonly number: number,
@@ -40,7 +42,7 @@ export class Group {
 
   add(session: GroupMember, after: Position | undefined): void {
     (session.framing === Framing.FRAMING_JSON ? this.#json : this.#protobuf).add(session);
-    session.groups.add(this);
+    session.groups.set(this, nextChange());
     session.carriedPositions.delete(this.channel);
     // Also where no event ever was: who joined an empty channel has missed the first one after a move.
     if (after !== undefined && isAhead(after, this.#position)) this.#ahead.set(session, after);
@@ -57,8 +59,16 @@ export class Group {
     return this.#ahead.get(session) ?? this.#position;
   }
 
+  /** The number of the last change of the socket's position by a delivery; joining is one of its own. */
+  changeFor(session: GroupMember): number {
+    return this.#ahead.has(session) ? 0 : this.#change;
+  }
+
   deliver(item: Deliver): void {
-    if (item.position !== undefined) this.#position = item.position;
+    if (item.position !== undefined) {
+      this.#position = item.position;
+      this.#change = nextChange();
+    }
     if (item.conflationKey !== "") this.#noteLatest(item.conflationKey, item.version);
     if (this.#protobuf.size > 0 && item.protobuf.length > 0) {
       this.#write(this.#protobuf, item, websocketFrame(Opcode.BINARY, item.protobuf));

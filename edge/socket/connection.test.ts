@@ -6,6 +6,7 @@ import { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 import { edgeConnection, FIRST_FRAME_DEADLINE_MS } from "#test/support/edge-connection.js";
 import type { StalledSink } from "#test/support/stalled-sink.js";
+import { pingFrame as heartbeatFrame } from "./websocket-frame.js";
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
@@ -154,10 +155,43 @@ describe("an open connection", () => {
   it("is closed when its token has expired, not before", () => {
     const { websocket, connection, session } = edgeConnection();
     connection.opened(session, 60_000);
-    connection.visited(59_999);
+    connection.visited({ nowMs: 59_999, steadyMs: 0 });
     expect(websocket.closedWith).toBeUndefined();
-    connection.visited(60_000);
+    connection.visited({ nowMs: 60_000, steadyMs: 0 });
     expect(websocket.closedWith?.code).toBe(CloseCode.TOKEN_EXPIRED);
+  });
+
+  it("tells once that it has lived its time, by the steady clock, not before", () => {
+    const { connection, session, livesOver } = edgeConnection(undefined, false, 60_000);
+    connection.opened(session, 0);
+    connection.visited({ nowMs: 1e12, steadyMs: 59_999 });
+    expect(livesOver).toEqual([]);
+    for (const steadyMs of [60_000, 90_000]) connection.visited({ nowMs: 0, steadyMs });
+    expect(livesOver).toEqual([connection]);
+  });
+
+  it("tells of pongs with the number that they carry, of others with none, and all are signs of life", () => {
+    const { connection, session, websocket, pongs } = openConnection();
+    connection.takeSignOfLife();
+    for (const payload of [heartbeatFrame(7).subarray(2), Buffer.from("7"), Buffer.alloc(0)]) {
+      websocket.emit("pong", payload);
+      expect(connection.takeSignOfLife()).toBe(true);
+    }
+    expect(pongs).toEqual([7, 0, 0].map((ping) => ({ session, ping })));
+  });
+
+  it("is not asked to confirm by a ping that was dropped because it reads slowly", () => {
+    const { connection, session, sink } = openConnection();
+    const pinged = vi.spyOn(session.confirmed, "pinged");
+    session.home = { at: "link", link: undefined as never };
+    sink.stall();
+    connection.writer.write(Buffer.alloc(100_000));
+    connection.writer.flush();
+    connection.ping({ number: 1, frame: heartbeatFrame(1) });
+    expect(pinged).not.toHaveBeenCalled();
+    sink.flow();
+    connection.ping({ number: 2, frame: heartbeatFrame(2) });
+    expect(pinged).toHaveBeenCalledExactlyOnceWith(2, session);
   });
 
   it("counts as alive while the edge itself does not read it", () => {

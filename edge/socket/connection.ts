@@ -12,9 +12,9 @@ import type { Authenticate } from "#proto/gen/realtime/client/v1/client_frame.js
 import type { ConnectionSlot } from "../admission/connection-slot.js";
 import type { LinkedSession } from "../link/edge-link.js";
 import type { PauseReason, SessionSocket } from "../session/edge-session.js";
-import type { Beating } from "./heartbeat.js";
+import type { Beating, HeartbeatPing, HeartbeatTime } from "./heartbeat.js";
 import { SocketWriter, type SocketWriterOptions } from "./socket-writer.js";
-import { Opcode, PING_FRAME, websocketFrame } from "./websocket-frame.js";
+import { Opcode, pingNumber, websocketFrame } from "./websocket-frame.js";
 
 type Phase =
   /** Waits for an `authenticate` frame. */
@@ -28,6 +28,10 @@ export interface ConnectionListener {
   /** The first frame asks to authenticate. */
   authenticate(connection: Connection, request: Authenticate, frameId: number): void;
   frame(session: LinkedSession, payload: Uint8Array): void;
+  /** The client answers the ping with this number; or says so. */
+  pong(session: LinkedSession, ping: number): void;
+  /** The connection has lived its time. Told once. */
+  lifetimeOver(connection: Connection): void;
   /** Exactly once. `reason`: one word of a closed set, for metrics. */
   closed(connection: Connection, session: LinkedSession | undefined, reason: string): void;
 }
@@ -40,6 +44,10 @@ export interface ConnectionOptions {
   /** Its place at the edge, until it is gone. */
   readonly slot: ConnectionSlot;
   readonly openedAtMs: number;
+  /** By the steady clock; Infinity: it may live for ever. */
+  readonly livesUntilMs: number;
+  /** The handshake said that a `resume` frame follows. */
+  readonly announcedResume: boolean;
   readonly firstFrameDeadlineMs: number;
   readonly listener: ConnectionListener;
   readonly writer: Omit<SocketWriterOptions, "socket" | "onSlow">;
@@ -50,12 +58,14 @@ export class Connection implements SessionSocket, Beating {
   readonly framing: Framing;
   readonly slot: ConnectionSlot;
   readonly openedAtMs: number;
+  readonly announcedResume: boolean;
   readonly writer: SocketWriter;
   missedHeartbeats = 0;
   readonly #websocket: WebSocket;
   readonly #listener: ConnectionListener;
   readonly #opcode: Opcode;
   #phase: Phase;
+  #livesUntilMs: number;
   #hasSignOfLife = true;
   #closeReason: string | undefined;
   #isPausedForUnanswered = false;
@@ -69,6 +79,8 @@ export class Connection implements SessionSocket, Beating {
     this.framing = options.framing;
     this.slot = options.slot;
     this.openedAtMs = options.openedAtMs;
+    this.announcedResume = options.announcedResume;
+    this.#livesUntilMs = options.livesUntilMs;
     this.#opcode = options.framing === Framing.FRAMING_JSON ? Opcode.TEXT : Opcode.BINARY;
     this.#websocket = options.websocket;
     this.#listener = options.listener;
@@ -85,7 +97,7 @@ export class Connection implements SessionSocket, Beating {
     this.#phase = { at: "authenticating", deadline };
     const websocket = options.websocket;
     websocket.on("message", (data: Buffer, isBinary: boolean) => this.#received(data, isBinary));
-    websocket.on("pong", () => (this.#hasSignOfLife = true));
+    websocket.on("pong", (data) => this.#ponged(data));
     websocket.on("ping", () => (this.#hasSignOfLife = true));
     // What breaks RFC 6455 (size, UTF-8, masks) is closed by ws itself with 1002, 1007 or 1009.
     websocket.on("error", () => {
@@ -155,8 +167,12 @@ export class Connection implements SessionSocket, Beating {
     return had;
   }
 
-  ping(): void {
-    if (this.#closeReason === undefined) this.writer.writeEphemeral(PING_FRAME);
+  ping({ number, frame }: HeartbeatPing): void {
+    if (this.#closeReason !== undefined || !this.writer.writeEphemeral(frame)) return;
+    if (this.#phase.at !== "open") return;
+    const { session } = this.#phase;
+    // Without a home there is nobody to confirm to; the next one hears of what it gives itself.
+    if (session.home.at === "link") session.confirmed.pinged(number, session);
   }
 
   heartbeatMissed(): void {
@@ -165,15 +181,24 @@ export class Connection implements SessionSocket, Beating {
     else this.#websocket.terminate();
   }
 
-  visited(nowMs: number): void {
-    if (this.#phase.at === "open" && this.#phase.expiresAtMs > 0 && nowMs >= this.#phase.expiresAtMs) {
+  visited({ nowMs, steadyMs }: HeartbeatTime): void {
+    if (this.#phase.at !== "open") return;
+    if (this.#phase.expiresAtMs > 0 && nowMs >= this.#phase.expiresAtMs) {
       this.close(CloseCode.TOKEN_EXPIRED, "the token has expired");
+    } else if (steadyMs >= this.#livesUntilMs) {
+      this.#livesUntilMs = Infinity;
+      this.#listener.lifetimeOver(this);
     }
   }
 
   terminate(): void {
     this.#closeReason ??= "shutdown";
     this.#websocket.terminate();
+  }
+
+  #ponged(data: Buffer): void {
+    this.#hasSignOfLife = true;
+    if (this.#phase.at === "open") this.#listener.pong(this.#phase.session, pingNumber(data));
   }
 
   #received(data: Buffer, isBinary: boolean): void {

@@ -1,10 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { HEARTBEAT_SLOTS, HeartbeatSweep, type Beating } from "./heartbeat.js";
+import {
+  HEARTBEAT_SLOTS,
+  HeartbeatSweep,
+  type Beating,
+  type HeartbeatPing,
+  type HeartbeatTime,
+} from "./heartbeat.js";
 
 class Client implements Beating {
   missedHeartbeats = 0;
   isAlive = true;
-  pings = 0;
+  readonly pinged: HeartbeatPing[] = [];
   missed = 0;
   visitedAtMs: number[] = [];
 
@@ -12,15 +18,19 @@ class Client implements Beating {
     return this.isAlive;
   }
 
-  ping(): void {
-    this.pings += 1;
+  ping(ping: HeartbeatPing): void {
+    this.pinged.push(ping);
+  }
+
+  get pings(): number {
+    return this.pinged.length;
   }
 
   heartbeatMissed(): void {
     this.missed += 1;
   }
 
-  visited(nowMs: number): void {
+  visited({ nowMs }: HeartbeatTime): void {
     this.visitedAtMs.push(nowMs);
   }
 }
@@ -32,7 +42,7 @@ function sweepOf(clients: readonly Client[]): HeartbeatSweep<Client> {
 }
 
 function round(sweep: HeartbeatSweep<Client>, nowMs = 0): void {
-  for (let slot = 0; slot < HEARTBEAT_SLOTS; slot += 1) sweep.step(nowMs);
+  for (let slot = 0; slot < HEARTBEAT_SLOTS; slot += 1) sweep.step({ nowMs, steadyMs: 0 });
 }
 
 describe("HeartbeatSweep", () => {
@@ -40,7 +50,7 @@ describe("HeartbeatSweep", () => {
     const clients = Array.from({ length: HEARTBEAT_SLOTS * 10 }, () => new Client());
     const sweep = sweepOf(clients);
     for (let step = 1; step <= HEARTBEAT_SLOTS; step += 1) {
-      sweep.step(0);
+      sweep.step({ nowMs: 0, steadyMs: 0 });
       expect(clients.reduce((sum, { pings }) => sum + pings, 0)).toBe(step * 10);
     }
     expect(new Set(clients.map(({ pings }) => pings))).toEqual(new Set([1]));
@@ -69,6 +79,14 @@ describe("HeartbeatSweep", () => {
       round(sweep);
     }
     expect(client.missed).toBe(0);
+  });
+
+  it("pings all of a round with one frame, and gives no connection the same number twice", () => {
+    const clients = Array.from({ length: HEARTBEAT_SLOTS * 2 }, () => new Client());
+    const sweep = sweepOf(clients);
+    for (let times = 0; times < 3; times += 1) round(sweep);
+    expect(new Set(clients.flatMap(({ pinged }) => pinged.map(({ frame }) => frame))).size).toBe(3);
+    for (const { pinged } of clients) expect(pinged.map(({ number }) => number)).toEqual([1, 2, 3]);
   });
 
   it("does not ping whom it gives up, and tells connections the time for their own deadlines", () => {

@@ -2,17 +2,34 @@
  * Heartbeats by a sliced sweep: connections are spread over slots, and each step visits one slot, so that
  * a round costs the same at any time and no connection needs a timer. A connection that gave no sign of
  * life for two rounds is gone.
+ *
+ * The pings of one round are one frame, which is built once and carries the round's number.
  */
+import { pingFrame } from "./websocket-frame.js";
+
+export interface HeartbeatPing {
+  /** 1, 2, 3, …: no connection gets the same one twice. */
+  readonly number: number;
+  readonly frame: Buffer;
+}
+
+export interface HeartbeatTime {
+  /** The time of day. */
+  readonly nowMs: number;
+  /** For what lasts: does not jump when somebody sets the clock. */
+  readonly steadyMs: number;
+}
+
 export interface Beating {
   /** Whether anything was heard since the last visit; asking resets it. */
   takeSignOfLife(): boolean;
   /** Rounds in a row without a sign of life; kept by the sweep. */
   missedHeartbeats: number;
-  ping(): void;
+  ping(ping: HeartbeatPing): void;
   /** Two rounds passed in silence. */
   heartbeatMissed(): void;
   /** Called once a round: deadlines of the connection that need no more precision. */
-  visited(nowMs: number): void;
+  visited(time: HeartbeatTime): void;
 }
 
 export const HEARTBEAT_SLOTS = 32;
@@ -23,6 +40,7 @@ export class HeartbeatSweep<T extends Beating> {
   readonly #slotOf = new WeakMap<T, number>();
   #nextSlot = 0;
   #nextInsert = 0;
+  #ping: HeartbeatPing = { number: 0, frame: pingFrame(0) };
 
   add(connection: T): void {
     this.#slotOf.set(connection, this.#nextInsert);
@@ -36,7 +54,11 @@ export class HeartbeatSweep<T extends Beating> {
   }
 
   /** Visits the next slot. Called `HEARTBEAT_SLOTS` times for each heartbeat interval. */
-  step(nowMs: number): void {
+  step(time: HeartbeatTime): void {
+    if (this.#nextSlot === 0) {
+      const number = this.#ping.number + 1;
+      this.#ping = { number, frame: pingFrame(number) };
+    }
     const slot = this.#slots[this.#nextSlot];
     this.#nextSlot = (this.#nextSlot + 1) % HEARTBEAT_SLOTS;
     if (slot === undefined) return;
@@ -46,8 +68,8 @@ export class HeartbeatSweep<T extends Beating> {
         connection.heartbeatMissed();
         continue;
       }
-      connection.ping();
-      connection.visited(nowMs);
+      connection.ping(this.#ping);
+      connection.visited(time);
     }
   }
 }

@@ -6,11 +6,11 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
-import { WebSocketServer, type ServerOptions, type WebSocket } from "ws";
+import { WebSocketServer, type ServerOptions } from "ws";
 import { ERROR_KINDS, GatewayError, toGatewayError } from "#proto/errors.js";
 import type { Authenticate } from "#proto/gen/realtime/client/v1/client_frame.js";
 import { Framing, type Principal } from "#proto/gen/realtime/link/v1/link.js";
-import type { Admission } from "../admission/admission.js";
+import type { Admission, AdmissionDecision, Refusal } from "../admission/admission.js";
 import { clientAddress } from "../admission/client-address.js";
 import type { ConnectionSlot } from "../admission/connection-slot.js";
 import {
@@ -21,9 +21,11 @@ import {
 import { checkUserType } from "../auth/user-type.js";
 import type { TokenVerifier } from "../auth/token-verifier.js";
 import { countOne, type EdgeCounters } from "../edge-counters.js";
-import { Connection, type ConnectionListener } from "./connection.js";
+import { livesUntil } from "../lifetimes.js";
+import { Connection, type ConnectionListener, type ConnectionOptions } from "./connection.js";
 import { WriteTurn, type SlowSocketLimits, type SocketWriter } from "./socket-writer.js";
 import { refuseUpgrade, type UpgradeRefusal } from "./upgrade-refusal.js";
+import { WaitingHandshakes, type Upgrade } from "./waiting-handshakes.js";
 
 /** The subprotocols of `/ws`. */
 export const SUBPROTOCOLS: ReadonlyMap<string, Framing> = new Map([
@@ -35,6 +37,8 @@ export interface SocketServerOptions {
   readonly maxPayloadBytes: number;
   readonly maxFragments: number;
   readonly firstFrameDeadlineMs: number;
+  /** About so long a connection lives; 0: for as long as both sides want. */
+  readonly maxConnectionLifetimeMs: number;
   readonly trustedProxies: number;
   readonly trustUserType: boolean;
   readonly slow: SlowSocketLimits;
@@ -43,6 +47,7 @@ export interface SocketServerOptions {
   readonly counters: EdgeCounters;
   readonly backlogged: Set<SocketWriter>;
   readonly listener: ConnectionListener;
+  /** For what lasts: does not jump when somebody sets the clock. */
   readonly nowMs: () => number;
   /** Undefined: new sockets are welcome. */
   readonly refusal: () => UpgradeRefusal | undefined;
@@ -61,13 +66,19 @@ interface Said {
   readonly platform: string;
   readonly replyTo: number;
   readonly traceparent: string;
+  /** Its first frame is a `resume`. */
+  readonly awaitsResume: boolean;
 }
+
+/** A refusal with the word that is counted. */
+type CountedRefusal = UpgradeRefusal & { readonly reason: string };
 
 export class SocketServer {
   readonly connections = new Set<Connection>();
   readonly #options: SocketServerOptions;
   readonly #websockets: WebSocketServer;
   readonly #turn = new WriteTurn();
+  readonly #waiting: WaitingHandshakes;
 
   constructor(options: SocketServerOptions) {
     this.#options = options;
@@ -82,41 +93,45 @@ export class SocketServer {
       handleProtocols: (offered) => chooseSubprotocol(offered) ?? false,
     };
     this.#websockets = new WebSocketServer(limits);
+    this.#waiting = new WaitingHandshakes({
+      admission: options.admission,
+      nowMs: options.nowMs,
+      turn: (upgrade, decision, waitedMs) => {
+        options.counters.handshakeWaitMs?.observe(waitedMs);
+        if (decision.admitted) this.#hadTurn(upgrade, decision.slot);
+        else this.#refuse(upgrade.socket, rateRefusal(decision));
+      },
+    });
   }
 
-  /** For `server.on("upgrade")`. Never rejects. */
-  async upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    const drop = (): void => void socket.destroy();
-    socket.on("error", drop);
+  /** For `server.on("upgrade")`. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    socket.on("error", destroyed);
     const examined = this.#examine(request);
     if ("reason" in examined) {
-      countOne(this.#options.counters.handshakesRefused, examined.reason);
-      refuseUpgrade(socket, examined);
+      this.#refuse(socket, examined);
       return;
     }
-    const { slot, credentials } = examined;
-    socket.once("close", () => slot.closed());
-    const said = {
-      deviceId: credentials.deviceId,
-      platform: credentials.platform,
-      replyTo: 0,
-      traceparent: traceparentOf(request),
-    };
-    const verified =
-      credentials.token === undefined
-        ? undefined
-        : await this.#verify(credentials.token, credentials.userType);
-    if (socket.destroyed) return;
-    socket.off("error", drop);
-    this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
-      const connection = this.#connected(websocket, socket, slot);
-      if (verified !== undefined) this.#open(connection, verified, said);
-    });
+    const decision = this.#admit(request);
+    const upgrade = { request, socket, head };
+    if (decision.admitted) void this.#admitted(upgrade, decision.slot, examined);
+    else if ("place" in decision) this.#waiting.add(decision.place, upgrade);
+    else this.#refuse(socket, rateRefusal(decision));
+  }
+
+  /** Refuses whoever waits for their turn, as `refusal` says now. */
+  refuseWaiting(): void {
+    for (const { request, socket } of this.#waiting.giveUpAll()) {
+      const examined = this.#examine(request);
+      if ("reason" in examined) this.#refuse(socket, examined);
+      else socket.destroy();
+    }
   }
 
   /** Checks the token of an `authenticate` frame, and opens the connection. Never rejects. */
   async authenticate(connection: Connection, request: Authenticate, frameId: number): Promise<void> {
-    const nothing = { deviceId: "", platform: "", replyTo: frameId, traceparent: "" };
+    const awaitsResume = connection.announcedResume || request.resumes;
+    const nothing = { deviceId: "", platform: "", replyTo: frameId, traceparent: "", awaitsResume };
     try {
       const description = readClientDescription(request);
       const verified = await this.#verify(request.token, description.userType);
@@ -126,9 +141,53 @@ export class SocketServer {
     }
   }
 
-  #examine(
-    request: IncomingMessage,
-  ): { slot: ConnectionSlot; credentials: HandshakeCredentials } | (UpgradeRefusal & { reason: string }) {
+  /** What may have changed since they came is looked at again. */
+  #hadTurn(upgrade: Upgrade, slot: ConnectionSlot): void {
+    const examined = this.#examine(upgrade.request);
+    if (!("reason" in examined)) void this.#admitted(upgrade, slot, examined);
+    else {
+      slot.closed();
+      this.#refuse(upgrade.socket, examined);
+    }
+  }
+
+  /** Never rejects. */
+  async #admitted(upgrade: Upgrade, slot: ConnectionSlot, credentials: HandshakeCredentials): Promise<void> {
+    const { request, socket, head } = upgrade;
+    const { token, userType, deviceId, platform, resumes } = credentials;
+    socket.once("close", () => slot.closed());
+    const verified = token === undefined ? undefined : await this.#verify(token, userType);
+    if (socket.destroyed) return;
+    const closed = this.#closedNow();
+    if (closed !== undefined) {
+      this.#refuse(socket, closed);
+      return;
+    }
+    socket.off("error", destroyed);
+    const said = {
+      deviceId,
+      platform,
+      replyTo: 0,
+      traceparent: traceparentOf(request),
+      awaitsResume: resumes,
+    };
+    this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
+      const connection = this.#connected({ websocket, socket, slot, announcedResume: resumes });
+      if (verified !== undefined) this.#open(connection, verified, said);
+    });
+  }
+
+  #refuse(socket: Duplex, refusal: CountedRefusal): void {
+    countOne(this.#options.counters.handshakesRefused, refusal.reason);
+    refuseUpgrade(socket, refusal);
+  }
+
+  #closedNow(): CountedRefusal | undefined {
+    const closed = this.#options.refusal();
+    return closed && { ...closed, reason: closed.code };
+  }
+
+  #examine(request: IncomingMessage): HandshakeCredentials | CountedRefusal {
     const path = (request.url ?? "").split("?", 1)[0];
     if (path !== "/ws") {
       return { reason: "path", status: 404, code: "not_found", message: "WebSockets are at /ws" };
@@ -138,21 +197,18 @@ export class SocketServer {
       const message = `offer one of the subprotocols ${[...SUBPROTOCOLS.keys()].join(", ")}`;
       return { reason: "subprotocol", status: 400, code: "invalid_argument", message };
     }
-    const closed = this.#options.refusal();
-    if (closed !== undefined) return { ...closed, reason: closed.code };
+    const closed = this.#closedNow();
+    if (closed !== undefined) return closed;
     const credentials = credentialsOf(request);
     if (credentials instanceof GatewayError) {
       return { reason: "handshake", status: 400, code: credentials.kind, message: credentials.message };
     }
-    return this.#admit(request, credentials);
+    return credentials;
   }
 
-  #admit(
-    request: IncomingMessage,
-    credentials: HandshakeCredentials,
-  ): { slot: ConnectionSlot; credentials: HandshakeCredentials } | (UpgradeRefusal & { reason: string }) {
+  #admit(request: IncomingMessage): AdmissionDecision {
     const { admission, trustedProxies, nowMs } = this.#options;
-    const decision = admission.admit({
+    return admission.admit({
       address: clientAddress({
         remoteAddress: request.socket.remoteAddress,
         forwardedFor: request.headers["x-forwarded-for"],
@@ -161,18 +217,6 @@ export class SocketServer {
       origin: request.headers.origin,
       nowMs: nowMs(),
     });
-    if (decision.admitted) return { slot: decision.slot, credentials };
-    const { reason, status, retryAfterMs } = decision;
-    if (reason === "origin") {
-      return { reason, status, code: "permission_denied", message: "this origin is not allowed" };
-    }
-    return {
-      reason,
-      status,
-      code: "rate_limited",
-      message: "too many connections; try again later",
-      retryAfterMs,
-    };
   }
 
   /** The principal of a token, or why it is none. */
@@ -186,15 +230,18 @@ export class SocketServer {
     }
   }
 
-  #connected(websocket: WebSocket, socket: Duplex, slot: ConnectionSlot): Connection {
+  #connected(
+    parts: Pick<ConnectionOptions, "websocket" | "socket" | "slot" | "announcedResume">,
+  ): Connection {
     const { listener, counters, slow, backlogged, nowMs, firstFrameDeadlineMs } = this.#options;
+    const openedAtMs = nowMs();
+    const lifetimeMs = this.#options.maxConnectionLifetimeMs;
     const connection = new Connection({
-      websocket,
-      socket,
-      slot,
-      framing: SUBPROTOCOLS.get(websocket.protocol) ?? Framing.FRAMING_JSON,
+      ...parts,
+      framing: SUBPROTOCOLS.get(parts.websocket.protocol) ?? Framing.FRAMING_JSON,
       connectionId: randomUUID(),
-      openedAtMs: nowMs(),
+      openedAtMs,
+      livesUntilMs: livesUntil({ nowMs: openedAtMs, lifetimeMs, random: Math.random() }),
       firstFrameDeadlineMs,
       listener: {
         ...listener,
@@ -221,6 +268,19 @@ export class SocketServer {
     connection.slot.opened();
     this.#options.opened(connection, { ...said, principal: verified });
   }
+}
+
+/** Whoever holds a socket between HTTP and WebSocket must hear its errors, or they end the process. */
+function destroyed(this: Duplex): void {
+  this.destroy();
+}
+
+function rateRefusal({ reason, status, retryAfterMs }: Refusal): CountedRefusal {
+  if (reason === "origin") {
+    return { reason, status, code: "permission_denied", message: "this origin is not allowed" };
+  }
+  const message = "too many connections; try again later";
+  return { reason, status, code: "rate_limited", message, retryAfterMs };
 }
 
 function chooseSubprotocol(offered: Iterable<string>): string | undefined {

@@ -96,11 +96,15 @@ export class SocketWriter {
     this.#refuseSlow();
   }
 
-  /** A frame that may be lost. */
-  writeEphemeral(frame: Buffer): void {
-    if (this.#isEnded) return;
-    if (this.#isBehind) this.#options.counters.framesDropped += 1;
-    else this.write(frame);
+  /** A frame that may be lost. True: it is not, and stands behind everything that was written before. */
+  writeEphemeral(frame: Buffer): boolean {
+    if (this.#isEnded) return false;
+    if (this.#isBehind) {
+      this.#options.counters.framesDropped += 1;
+      return false;
+    }
+    this.write(frame);
+    return true;
   }
 
   flush(): void {

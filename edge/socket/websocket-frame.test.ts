@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { freePort } from "#test/support/free-port.js";
-import { Opcode, PING_FRAME, websocketFrame } from "./websocket-frame.js";
+import { Opcode, pingFrame, pingNumber, websocketFrame } from "./websocket-frame.js";
 
 const http = createServer();
 const websockets = new WebSocketServer({ noServer: true });
@@ -77,9 +77,17 @@ describe("websocketFrame", () => {
     expect(messages.map(({ data }) => data.toString())).toEqual(["one", "two", "three"]);
   });
 
-  it("has a ping that is one", async () => {
-    const ping = once(client, "ping");
-    server.write(PING_FRAME);
-    expect(await ping).toEqual([Buffer.alloc(0)]);
+  it.each([1, 255, 0xffff_ffff])(
+    "has a ping that is one, and whose number %i is in the pong",
+    async (number) => {
+      const ping = once(client, "ping");
+      server.write(pingFrame(number));
+      const [payload] = (await ping) as [Buffer];
+      expect(pingNumber(payload)).toBe(number);
+    },
+  );
+
+  it.each([0, 1, 3, 5, 125])("reads no number out of a pong of %i bytes", (length) => {
+    expect(pingNumber(Buffer.alloc(length, 1))).toBe(0);
   });
 });

@@ -24,4 +24,16 @@ export function websocketFrame(opcode: Opcode, payload: Uint8Array): Buffer {
   return frame;
 }
 
-export const PING_FRAME: Buffer = websocketFrame(Opcode.PING, new Uint8Array(0));
+const PING_BYTES = 4;
+
+/** A ping that carries its number, so that its pong can be told from others: 1 to 2³² − 1. */
+export function pingFrame(number: number): Buffer {
+  const payload = Buffer.alloc(PING_BYTES);
+  payload.writeUInt32BE(number);
+  return websocketFrame(Opcode.PING, payload);
+}
+
+/** The number of the ping that a pong answers; 0 where it answers none of ours. */
+export function pingNumber(pong: Buffer): number {
+  return pong.length === PING_BYTES ? pong.readUInt32BE() : 0;
+}

@@ -79,8 +79,9 @@ export class EdgePart {
       }),
     ];
     this.#server = createHttpServer(createRequestHandler(routes, logger), sockets.tls);
-    // Beyond what admission lets in: handshakes on their way, and whoever asks for health or metrics.
-    this.#server.maxConnections = sockets.admission.maxConnections + SPARE_CONNECTIONS;
+    // Beyond what admission lets in: handshakes that wait or are on their way, and whoever asks for health or metrics.
+    const { maxConnections, maxWaitingHandshakes } = sockets.admission;
+    this.#server.maxConnections = maxConnections + maxWaitingHandshakes + SPARE_CONNECTIONS;
     this.#server.on("upgrade", (request, socket, head) => this.edge.upgrade(request, socket, head));
   }
 

@@ -11,6 +11,9 @@ const LATENCY_BOUNDS_US = [
 /** From a second to a day, in milliseconds. */
 const DURATION_BOUNDS_MS = [1000, 10_000, 60_000, 300_000, 900_000, 3_600_000, 14_400_000, 86_400_000];
 
+/** From a tenth of a second to ten, in milliseconds. */
+const WAIT_BOUNDS_MS = [100, 250, 500, 1000, 2500, 5000, 10_000];
+
 const NATIVE = { namespace: "native" };
 
 export function publishEdgeMetrics(metrics: Metrics, edge: Edge): void {
@@ -19,6 +22,8 @@ export function publishEdgeMetrics(metrics: Metrics, edge: Edge): void {
   counters.deliveryLatencyUs = latency;
   const duration = new IntegerHistogram(DURATION_BOUNDS_MS);
   counters.connectionDurationMs = duration;
+  const wait = new IntegerHistogram(WAIT_BOUNDS_MS);
+  counters.handshakeWaitMs = wait;
   const counter = (name: string, help: string, read: () => number): void =>
     metrics.publishCounter({ name: `realtime_${name}`, help, read });
   const gauge = (name: string, help: string, read: () => number): void =>
@@ -52,6 +57,13 @@ export function publishEdgeMetrics(metrics: Metrics, edge: Edge): void {
   });
   byReason("connections_closed_total", "Sockets closed", () => counters.connectionsClosed);
   byReason("handshakes_refused_total", "Handshakes refused", () => counters.handshakesRefused);
+  gauge("handshakes_waiting", "Handshakes that wait for their turn", () => edge.waitingHandshakes);
+  metrics.publishHistogram({
+    name: "realtime_handshake_wait_seconds",
+    help: "How long handshakes that had to wait for their turn had waited",
+    histogram: wait,
+    unit: 1e-3,
+  });
   byReason("authentication_errors_total", "Tokens refused", () => counters.authenticationErrors);
   counter("edge_frames_received_total", "Frames read from sockets", () => counters.framesReceived);
   counter("edge_bytes_received_total", "Bytes of frames read from sockets", () => counters.bytesReceived);

@@ -245,6 +245,7 @@ describe("a storm of handshakes", () => {
   beforeAll(async () => {
     await cluster.startEdge(2, {
       TRUSTED_PROXIES: "1",
+      MAX_WAITING_HANDSHAKES: "0",
       HANDSHAKES_PER_SECOND: "30",
       HANDSHAKES_PER_SECOND_PER_ADDRESS: "10",
     });

@@ -28,6 +28,8 @@ export interface AppClientOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as the query of the URL. */
   readonly query?: Readonly<Record<string, string>>;
+  /** Announces that the first frame is a `resume`: `welcome` waits for it. */
+  readonly resume?: boolean;
   /** For `wss:`: the authority that is believed, in PEM. */
   readonly certificateAuthority?: string;
 }
@@ -74,6 +76,7 @@ export class AppClient {
     this.framing = options.framing ?? "json";
     const url = new URL(options.url);
     for (const [name, value] of Object.entries(options.query ?? {})) url.searchParams.set(name, value);
+    if (options.resume === true) url.searchParams.set("resume", "true");
     const { certificateAuthority } = options;
     this.websocket = new WebSocket(url, `realtime.v1.${this.framing}`, {
       ...(certificateAuthority !== undefined && { ca: certificateAuthority }),

@@ -17,7 +17,11 @@ import { StalledSink } from "./stalled-sink.js";
 export const FIRST_FRAME_DEADLINE_MS = 1000;
 
 /** `taking`: the session takes frames as it does in an edge, so that they wait for answers. */
-export function edgeConnection(framing: Framing = Framing.FRAMING_PROTOBUF, taking = false) {
+export function edgeConnection(
+  framing: Framing = Framing.FRAMING_PROTOBUF,
+  taking = false,
+  livesUntilMs = Infinity,
+) {
   const websocket = new FakeWebSocket();
   const sink = new StalledSink();
   const admission = new Admission({ origins: new OriginList(["*"]) });
@@ -25,6 +29,8 @@ export function edgeConnection(framing: Framing = Framing.FRAMING_PROTOBUF, taki
   if (!decision.admitted) throw new Error("refused");
   const frames: string[] = [];
   const requests: { request: Authenticate; frameId: number }[] = [];
+  const pongs: { session: LinkedSession; ping: number }[] = [];
+  const livesOver: Connection[] = [];
   const closed: { session: LinkedSession | undefined; reason: string }[] = [];
   const backlogged = new Set<SocketWriter>();
   const connection = new Connection({
@@ -34,6 +40,8 @@ export function edgeConnection(framing: Framing = Framing.FRAMING_PROTOBUF, taki
     connectionId: "c1",
     slot: decision.slot,
     openedAtMs: 0,
+    livesUntilMs,
+    announcedResume: false,
     firstFrameDeadlineMs: FIRST_FRAME_DEADLINE_MS,
     listener: {
       authenticate: (_connection, request, frameId) => requests.push({ request, frameId }),
@@ -41,6 +49,8 @@ export function edgeConnection(framing: Framing = Framing.FRAMING_PROTOBUF, taki
         if (taking) session.take(payload, 0);
         frames.push(Buffer.from(payload).toString());
       },
+      pong: (ofSession, ping) => pongs.push({ session: ofSession, ping }),
+      lifetimeOver: (over) => livesOver.push(over),
       closed: (_connection, session, reason) => closed.push({ session, reason }),
     },
     writer: {
@@ -59,8 +69,10 @@ export function edgeConnection(framing: Framing = Framing.FRAMING_PROTOBUF, taki
     platform: "",
     replyTo: 0,
     traceparent: "",
+    awaitsResume: false,
     heartbeatIntervalMs: 25_000,
     socket: connection,
   });
-  return { websocket, sink, admission, connection, session, frames, requests, closed, backlogged };
+  const reported = { frames, requests, pongs, livesOver, closed };
+  return { websocket, sink, admission, connection, session, backlogged, ...reported };
 }

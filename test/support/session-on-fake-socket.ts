@@ -64,7 +64,7 @@ export interface SessionOnFakeSocket {
 
 export function sessionOnFakeSocket(
   number: number,
-  options: { userId?: string; framing?: Framing } = {},
+  options: { userId?: string; framing?: Framing; awaitsResume?: boolean } = {},
 ): SessionOnFakeSocket {
   const socket = new FakeSocket();
   const userId = options.userId ?? `u${number}`;
@@ -77,6 +77,7 @@ export function sessionOnFakeSocket(
     platform: "",
     replyTo: 0,
     traceparent: "",
+    awaitsResume: options.awaitsResume ?? false,
     heartbeatIntervalMs: 25_000,
     socket,
   });

@@ -1,5 +1,5 @@
 /** The variables of the part that holds sockets: where, for whom, how many, how large, how slow. */
-import { duration, integer, listOf, pemFile, port, size, text, trueOrFalse } from "../value-kind.js";
+import { duration, integer, listOf, orZero, pemFile, port, size, text, trueOrFalse } from "../value-kind.js";
 import { EDGES, optional, withDefault } from "../variable.js";
 
 const count = integer({ min: 1, max: 1_000_000 });
@@ -44,7 +44,13 @@ export const socketVariables = {
     default: "500",
     usedBy: EDGES,
     about:
-      "New sockets a second, with bursts of twice as many; more are refused with 503 and told when to come.",
+      "New sockets a second, with bursts of twice as many; more wait for their turn, in the order in which they came.",
+  }),
+  maxWaitingHandshakes: withDefault("MAX_WAITING_HANDSHAKES", integer({ min: 0, max: 100_000 }), {
+    default: "4000",
+    usedBy: EDGES,
+    about:
+      "New sockets that wait for their turn, each for at most 10 s; more are refused and told when to come.",
   }),
   connectionsPerAddress: withDefault("CONNECTIONS_PER_ADDRESS", count, {
     default: "5000",
@@ -66,6 +72,16 @@ export const socketVariables = {
     usedBy: EDGES,
     about: "How often sockets are pinged; one that is silent for two of them is closed.",
   }),
+  maxConnectionLifetimeMs: withDefault(
+    "MAX_CONNECTION_LIFETIME",
+    orZero(duration({ min: "10s", max: "30d" })),
+    {
+      default: "0",
+      usedBy: EDGES,
+      about:
+        "After about this a socket is told to connect again and closed, so that load spreads to new edges. 0: never.",
+    },
+  ),
   maxPayloadBytes: withDefault("MAX_PAYLOAD_BYTES", size({ min: "1KiB", max: "8MiB" }), {
     default: "64KiB",
     usedBy: EDGES,
@@ -94,6 +110,7 @@ export const socketVariables = {
   drainWindowMs: withDefault("DRAIN_WINDOW", duration({ min: "0s", max: "1h" }), {
     default: "30s",
     usedBy: EDGES,
-    about: "On SIGTERM sockets are told to reconnect, spread over this; the process ends within it and 10 s.",
+    about:
+      "On SIGTERM sockets are told to reconnect, each after its share of this; the process ends within it and 10 s.",
   }),
 };
