@@ -1,6 +1,7 @@
 -- Stores a durable event and sends it to the channel's followers, in one step.
 --
--- KEYS: 1 meta, 2 history, 3 answers, 4 answer order, 5 pub/sub channel, 6 outbox
+-- KEYS: 1 meta, 2 history, 3 answers, 4 answer order, 5 pub/sub channel, 6 outbox,
+--       7 pub/sub channel of the outbox's news
 -- ARGV: 1 digest of the idempotency key, 2 tag, 3 payload, 4 history size, 5 history TTL in ms,
 --       6 seed of an epoch, 7 version subject or "", 8 version, 9 source or "", 10 source offset,
 --       11 source index, 12 outbox topic or "", 13 outbox key, 14 outbox bound, 15 event id, 16 channel
@@ -60,9 +61,11 @@ redis.call('PEXPIRE', KEYS[1], string.format('%.0f', tonumber(ARGV[5]) + 8640000
 if ARGV[12] ~= '' then
   redis.call('XADD', KEYS[6], '*', 'topic', ARGV[12], 'key', ARGV[13], 'event', ARGV[15], 'channel', ARGV[16],
     'epoch', epoch, 'offset', offset, 'time', time_ms, 'payload', ARGV[3])
+  redis.call('SPUBLISH', KEYS[7], '')
 end
 
 -- The envelope is described in channel/envelope-redis.ts.
 redis.call('SPUBLISH', KEYS[5],
-  struct.pack('>BBHI4I8B', 1, 1, 17 + #epoch, tonumber(ARGV[2]), next_offset, #epoch) .. epoch .. ARGV[3])
+  struct.pack('>BBHI4I8B', 1, 1, 21 + #epoch, tonumber(ARGV[2]), next_offset, #epoch) .. epoch ..
+  struct.pack('>I4', tonumber(meta[3]) or 0) .. ARGV[3])
 return {'published', answer}
