@@ -3,7 +3,7 @@ import { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import { channelOf } from "#fanout/channel/channel.js";
 import type { Relation } from "#fanout/directory/directory.js";
-import { capabilityOf, mayFollow, needsParticipation } from "./policy.js";
+import { capabilityOf, mayFollow, mayPublish, needsParticipation } from "./policy.js";
 
 const CAPABILITIES = {
   porter: "worker",
@@ -54,5 +54,41 @@ describe("following a channel", () => {
         expect(mayFollow(principal(role), channel, undefined)).toBe(isAllowed);
       }
     }
+  });
+});
+
+describe("publishing in a channel", () => {
+  const PARTICIPANTS_PUBLISH: Readonly<Record<string, boolean>> = {
+    order: true,
+    ride: true,
+    booking: true,
+    conversation: true,
+    group: true,
+    user: false,
+    notification: false,
+  };
+
+  it("is decided for every kind there is", () => {
+    expect(Object.keys(PARTICIPANTS_PUBLISH).sort()).toEqual([...CHANNEL_KINDS.keys()].sort());
+  });
+
+  it.each(table)("of kind $kind as $role who is its $relation", ({ role, relation, kind }) => {
+    for (const id of ["42", "u1"]) {
+      const channel = channelOf("default", kind, id);
+      const participation =
+        relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
+      const isAllowed = role === "admin" || (PARTICIPANTS_PUBLISH[kind] === true && relation !== undefined);
+      expect(mayPublish(principal(role), channel, participation)).toBe(isAllowed);
+      expect(mayPublish(principal(role, "another-app"), channel, participation)).toBe(false);
+      if (!needsParticipation(principal(role), channel)) {
+        expect(mayPublish(principal(role), channel, undefined)).toBe(isAllowed);
+      }
+    }
+  });
+
+  it("of a kind that does not exist is allowed to no participant", () => {
+    const channel = channelOf("default", "planet", "1");
+    const participation = { channel, userId: "u1", relation: "owner", expiresAtMs: 2 ** 50 } as const;
+    expect(mayPublish(principal("customer"), channel, participation)).toBe(false);
   });
 });

@@ -1,25 +1,38 @@
 /**
- * Hooks for tests of faults, behind TEST_HOOKS, which production refuses: a frame that kills the fanout
- * that deals with it, as a bug in native code or a full heap would.
+ * Hooks for tests of faults, behind TEST_HOOKS, which production refuses: custom events of the types `test.…`
+ * do what a bug in native code, a full heap or a forgotten catch would do to the fanout that deals with them.
+ * All other events are the product's.
  */
 import { GatewayError } from "#proto/errors.js";
-import type { FrameHandlers } from "#fanout/session/frame-handler.js";
+import type { FrameHandlers, FrameResult } from "#fanout/session/frame-handler.js";
 
-export function testHandlers(): FrameHandlers {
+export function testHandlers(product: FrameHandlers): FrameHandlers {
   return {
-    custom: (_context, { type }) => {
-      if (type === "test.crash") process.kill(process.pid, "SIGKILL");
-      if (type === "test.throw") {
-        setImmediate(() => {
-          throw new Error("thrown on purpose by test.throw");
-        });
-        return new Promise(() => undefined);
-      }
-      if (type === "test.reject") {
-        void Promise.reject(new Error("rejected on purpose by test.reject"));
-        return new Promise(() => undefined);
-      }
-      throw new GatewayError("unsupported", "this gateway does not serve this body yet", { field: "custom" });
+    ...product,
+    custom: (context, body) => {
+      if (body.type.startsWith("test.")) return misbehave(body.type);
+      if (product.custom === undefined) throw new GatewayError("unsupported", "there is no such handler");
+      return product.custom(context, body);
     },
   };
+}
+
+/** What it begins, it never answers. */
+function misbehave(type: string): Promise<FrameResult> {
+  switch (type) {
+    case "test.crash":
+      process.kill(process.pid, "SIGKILL");
+      break;
+    case "test.throw":
+      setImmediate(() => {
+        throw new Error("thrown on purpose by test.throw");
+      });
+      break;
+    case "test.reject":
+      void Promise.reject(new Error("rejected on purpose by test.reject"));
+      break;
+    default:
+      throw new GatewayError("invalid_argument", "there is no such hook for tests", { field: "custom.type" });
+  }
+  return new Promise(() => undefined);
 }

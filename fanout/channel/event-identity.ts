@@ -1,0 +1,22 @@
+/**
+ * What events of clients and of backend services share: an id that follows from the idempotency key, so that
+ * a repeat gets the first one's answer wherever it arrives, and the bound of their size.
+ */
+import { createHash } from "node:crypto";
+import { GatewayError } from "#proto/errors.js";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import type { Channel } from "./channel.js";
+
+const MAX_EVENT_BYTES = 64 * 1024;
+
+/** The id of the event that is made under this key in this channel. */
+export function eventIdFor(channel: Channel, idempotencyKey: string): string {
+  const digest = createHash("sha256").update(`${channel.key}\n${idempotencyKey}`, "utf8").digest("hex");
+  return digest.slice(0, 32);
+}
+
+/** @throws GatewayError payload_too_large naming the field. */
+export function checkEventSize(event: Event, field: string): void {
+  if (Event.encode(event).finish().length <= MAX_EVENT_BYTES) return;
+  throw new GatewayError("payload_too_large", `an event has at most ${MAX_EVENT_BYTES} bytes`, { field });
+}

@@ -1,0 +1,110 @@
+/**
+ * `history`: a page of a channel's stored events, in either direction. Who may follow may read. A page is one
+ * answer, bounded in events and bytes; a position of a history that is over, or of another event than the
+ * stored one, is told, never read on from.
+ */
+import { GatewayError } from "#proto/errors.js";
+import type { History } from "#proto/gen/realtime/client/v1/client_frame.js";
+import { Event, type Position } from "#proto/gen/realtime/client/v1/event.js";
+import { Framing } from "#proto/gen/realtime/link/v1/link.js";
+import { FieldCheck } from "#fanout/api/field-check.js";
+import type { Broker, HistoryEvent } from "#fanout/channel/broker.js";
+import type { Channel } from "#fanout/channel/channel.js";
+import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
+import { mayFollow } from "#fanout/policy/policy.js";
+import type { FrameHandler } from "../frame-handler.js";
+import type { OwnParticipations } from "../own-participations.js";
+
+const MAX_EVENTS = 100;
+const DEFAULT_EVENTS = 50;
+/** Of events in a page, as the socket gets them; one event is given however large it is. */
+const MAX_PAGE_BYTES = 256 * 1024;
+
+export interface HistoryOptions {
+  readonly broker: Broker;
+  readonly participations: OwnParticipations;
+}
+
+export function historyHandler({ broker, participations }: HistoryOptions): FrameHandler<"history"> {
+  return async ({ session }, body) => {
+    const check = new FieldCheck("history");
+    const { channel } = check.channel("channel", session.principal.app, body.channel);
+    check.range("limit", body.limit, { from: 0, to: MAX_EVENTS });
+    if (!mayFollow(session.principal, channel, await participations.of(session, channel))) {
+      throw new GatewayError("permission_denied", `the history of ${channel.name} is not yours to read`, {
+        field: "history.channel",
+      });
+    }
+    const stored = await readBehind(broker, channel, body);
+    const page = fitting(stored.slice(0, body.limit === 0 ? DEFAULT_EVENTS : body.limit), session.framing);
+    const last = page.at(-1);
+    return {
+      $case: "historyPage",
+      value: {
+        events: page.map(({ position, payload }) => ({
+          ...Event.decode(payload),
+          position: toPosition(position),
+        })),
+        next: last !== undefined && page.length < stored.length ? toPosition(last.position) : undefined,
+      },
+    };
+  };
+}
+
+/** As many as fit into a page. Text of control characters is six times as long in JSON: that counts there. */
+function fitting(events: readonly HistoryEvent[], framing: Framing): readonly HistoryEvent[] {
+  let bytes = 0;
+  const tooMuch = events.findIndex(({ payload, position }, index) => {
+    bytes +=
+      framing === Framing.FRAMING_JSON ? new EventFrames(payload, position).json.length : payload.length;
+    return index > 0 && bytes > MAX_PAGE_BYTES;
+  });
+  return tooMuch === -1 ? events : events.slice(0, tooMuch);
+}
+
+/**
+ * The events behind `from` in the direction asked for: one more than the page holds, where there are as many.
+ * @throws GatewayError expired where `from` is not a place in the stored history.
+ */
+async function readBehind(
+  broker: Broker,
+  channel: Channel,
+  { from, backward, limit: asked }: History,
+): Promise<readonly HistoryEvent[]> {
+  const limit = (asked === 0 ? DEFAULT_EVENTS : asked) + 1;
+  if (from === undefined || isBeforeTheFirst(from)) {
+    if (!backward) return broker.history(channel, { afterOffset: 0, limit });
+    return from === undefined ? broker.history(channel, { beforeOffset: Infinity, limit }) : [];
+  }
+  // With the event at `from` itself, to compare it.
+  const read = await broker.history(
+    channel,
+    backward
+      ? { beforeOffset: from.offset + 1, limit: limit + 1 }
+      : { afterOffset: Math.max(0, from.offset - 1), limit: limit + 1 },
+  );
+  const [first] = read;
+  if (first === undefined) {
+    // Nothing is kept there any more, or nothing was ever stored there.
+    const [top] = await broker.positions([channel]);
+    if (top?.epoch !== from.epoch || top.offset < from.offset) throw historyIsOver();
+    return [];
+  }
+  const { epoch, offset, tag } = first.position;
+  const isOther = offset === from.offset && from.tag !== 0 && tag !== from.tag;
+  // Read backward, the newest that is stored comes first: older than `from`, it lies ahead of the history.
+  const isAhead = backward && offset < from.offset;
+  if (epoch !== from.epoch || isOther || isAhead) throw historyIsOver();
+  return offset === from.offset ? read.slice(1) : read;
+}
+
+/** A channel has no epoch before its first event. */
+function isBeforeTheFirst({ epoch, offset }: Position): boolean {
+  return epoch === "" && offset === 0;
+}
+
+function historyIsOver(): GatewayError {
+  return new GatewayError("expired", "that history is over: begin again without `from`", {
+    field: "history.from",
+  });
+}

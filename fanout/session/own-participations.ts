@@ -1,0 +1,55 @@
+/**
+ * A user's own part in a channel, for the handlers that decide by it. In a channel that the session follows the
+ * directory is asked once, and again only after a signal: each change of who takes part is signalled to all
+ * fanouts that follow. So a message costs no look-up, and a part that ended counts until its signal is here,
+ * as it does for following. In a channel that is not followed no signal is heard: the directory is always asked.
+ */
+import type { Channel } from "#fanout/channel/channel.js";
+import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
+import type { Directory, Participation } from "#fanout/directory/directory.js";
+import { needsParticipation } from "#fanout/policy/policy.js";
+import type { StoreClock } from "#fanout/store-clock.js";
+import type { Session } from "./session.js";
+
+interface KnownPart {
+  readonly participation: Participation | undefined;
+  /** The channel's count of signals before the directory was asked. */
+  readonly signals: number;
+}
+
+export class OwnParticipations {
+  readonly #directory: Directory;
+  readonly #clock: StoreClock;
+  /** Lives as long as the session and the followed channel do. */
+  readonly #known = new WeakMap<Session, WeakMap<FollowedChannel, KnownPart>>();
+
+  constructor(options: { directory: Directory; clock: StoreClock }) {
+    this.#directory = options.directory;
+    this.#clock = options.clock;
+  }
+
+  /**
+   * Undefined where there is none, or where the policy does not ask for it.
+   * @throws GatewayError unavailable while the directory cannot be asked.
+   */
+  async of(session: Session, channel: Channel): Promise<Participation | undefined> {
+    const { principal } = session;
+    if (!needsParticipation(principal, channel)) return undefined;
+    const followed = session.follows.get(channel.key);
+    // Signals are not heard before the channel is active.
+    if (followed?.isActive !== true) return this.#directory.participation(channel, principal.userId);
+
+    const known = this.#known.get(session)?.get(followed);
+    if (known?.signals === followed.signals && !this.#hasExpired(known)) return known.participation;
+    const { signals } = followed;
+    const participation = await this.#directory.participation(channel, principal.userId);
+    const parts = this.#known.get(session) ?? new WeakMap<FollowedChannel, KnownPart>();
+    this.#known.set(session, parts);
+    parts.set(followed, { participation, signals });
+    return participation;
+  }
+
+  #hasExpired({ participation }: KnownPart): boolean {
+    return participation !== undefined && participation.expiresAtMs <= this.#clock.nowUs() / 1000;
+  }
+}

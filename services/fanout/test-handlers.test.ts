@@ -1,0 +1,28 @@
+import { expect, it, vi } from "vitest";
+import { ClientFrame } from "#proto/gen/realtime/client/v1/client_frame.js";
+import type { FrameContext, FrameHandlers } from "#fanout/session/frame-handler.js";
+import { rememberedSession } from "#test/support/remembered-session.js";
+import { testHandlers } from "./test-handlers.js";
+
+const context: FrameContext = {
+  session: rememberedSession({ handle: () => undefined }).session,
+  frame: ClientFrame.fromPartial({}),
+  receivedAtUs: 0,
+  correlationId: "",
+  requestKey: "",
+  answer: () => undefined,
+};
+const event = (type: string) => ({ channel: "order:42", type, data: undefined });
+
+it("custom events are the product's, but those of the tests' own types", () => {
+  const custom = vi.fn(() => undefined);
+  const ping = vi.fn(() => undefined);
+  const handlers: FrameHandlers = testHandlers({ custom, ping });
+  expect(handlers.ping).toBe(ping);
+  for (const type of ["job.done", "test", "testing.it", ""]) {
+    void handlers.custom?.(context, event(type));
+    expect(custom).toHaveBeenLastCalledWith(context, event(type));
+  }
+  expect(() => handlers.custom?.(context, event("test.unknown"))).toThrow("no such hook");
+  expect(custom).toHaveBeenCalledTimes(4);
+});
