@@ -15,8 +15,14 @@ export class FanoutCounters {
   sessionsOpened = 0;
   sessionsRestored = 0;
   sessionsReleased = 0;
+  sessionsResumed = 0;
+  /** Resumes that were refused or failed, by error code. */
+  readonly resumesRefused = new Map<string, number>();
   gapsFilled = 0;
   historyHoles = 0;
+  /** Forks that were found here and answered with a new epoch. */
+  epochsRotated = 0;
+  partitionsLost = 0;
   staleLatest = 0;
   storeFailures = 0;
   linksAccepted = 0;

@@ -3,8 +3,7 @@
  * the publisher, keeps the order within a channel while channels go side by side, and says what became of
  * each item. What an event's class means and how repeats are known is the publisher's and the broker's.
  */
-import { createHash } from "node:crypto";
-import { GatewayError, toGatewayError } from "#proto/errors.js";
+import { toGatewayError } from "#proto/errors.js";
 import {
   PublishOutcome,
   PublishServiceService,
@@ -13,8 +12,9 @@ import {
   type PublishResponse,
   type PublishResult,
 } from "#proto/gen/realtime/api/v1/api.js";
-import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import type { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { userChannel, type Channel } from "#fanout/channel/channel.js";
+import { checkEventSize, eventIdFor } from "#fanout/channel/event-identity.js";
 import type { Publisher, PublishRequest as ChannelPublish } from "#fanout/channel/publisher.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import type { ApiCounters } from "./api-counters.js";
@@ -24,7 +24,6 @@ import { checkBatch, FieldCheck } from "./field-check.js";
 import { runOrdered, type ItemOutcome } from "./ordered-batch.js";
 
 const MAX_ITEMS = 1_000;
-const MAX_EVENT_BYTES = 64 * 1024;
 const MAX_KEY_CHARACTERS = 128;
 /** Channels of one call that are written to at once. */
 const CONCURRENT_CHANNELS = 32;
@@ -96,15 +95,15 @@ function readItem(item: PublishItem, check: FieldCheck, call: ApiCall, nowMs: nu
   check.optionalLine("idempotency_key", item.idempotencyKey, MAX_KEY_CHARACTERS);
   const event: Event = {
     ...item.event,
-    id: item.event.id === "" ? idFor(channel, item.idempotencyKey) : item.event.id,
+    // An item sent again with the same key gets the same answer.
+    id:
+      item.event.id !== "" || item.idempotencyKey === ""
+        ? item.event.id
+        : eventIdFor(channel, item.idempotencyKey),
     correlationId: item.event.correlationId === "" ? call.correlationId : item.event.correlationId,
     traceparent: item.event.traceparent === "" ? call.traceparent : item.event.traceparent,
   };
-  if (Event.encode(event).finish().length > MAX_EVENT_BYTES) {
-    throw new GatewayError("payload_too_large", `an event has at most ${MAX_EVENT_BYTES} bytes`, {
-      field: `${check.path}.event`,
-    });
-  }
+  checkEventSize(event, `${check.path}.event`);
   return {
     channel,
     event,
@@ -124,11 +123,4 @@ function readTarget(item: PublishItem, check: FieldCheck): Channel {
     case undefined:
       return check.fail("channel", "an item needs a channel or a user_id");
   }
-}
-
-/** An item sent again with the same key gets the same answer: so the id made for it follows from the key. */
-function idFor(channel: Channel, idempotencyKey: string): string {
-  if (idempotencyKey === "") return "";
-  const digest = createHash("sha256").update(`${channel.key}\n${idempotencyKey}`, "utf8").digest("hex");
-  return digest.slice(0, 32);
 }

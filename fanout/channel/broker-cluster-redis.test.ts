@@ -4,11 +4,14 @@
  */
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { PartitionSentinels } from "#fanout/redis/partition-sentinels.js";
 import { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { RedisDirectory } from "#fanout/directory/directory-redis.js";
 import { describeDirectory } from "#fanout/directory/directory.contract.js";
 import { RedisLocations } from "#fanout/location/locations-redis.js";
 import { describeLocations } from "#fanout/location/locations.contract.js";
+import { RedisOutbox } from "#fanout/outbox/outbox-redis.js";
+import { BOUND, describeOutbox } from "#fanout/outbox/outbox.contract.js";
 import { RedisSessionRegistry } from "#fanout/session/session-registry-redis.js";
 import { describeSessionRegistry } from "#fanout/session/session-registry.contract.js";
 import { startRedis, type RunningRedis } from "#test/support/redis.js";
@@ -52,7 +55,8 @@ describeBroker("the broker in Redis Cluster", async () => {
 
 describeDirectory("the directory in Redis Cluster", async () => {
   const connection = await connect();
-  return { directory: new RedisDirectory({ connection }), close: async () => connection.close() };
+  const sentinels = await PartitionSentinels.start({ connection, rebuildWindowMs: 60_000 });
+  return { directory: new RedisDirectory({ connection, sentinels }), close: async () => connection.close() };
 });
 
 describeLocations("locations in Redis Cluster", async () => {
@@ -63,6 +67,24 @@ describeLocations("locations in Redis Cluster", async () => {
 describeSessionRegistry("the session registry in Redis Cluster", async () => {
   const connection = await connect();
   return { registry: new RedisSessionRegistry({ connection }), close: async () => connection.close() };
+});
+
+describeOutbox("the outbox in Redis Cluster", async () => {
+  const publishing = await connect();
+  const others: RedisConnection[] = [];
+  return {
+    broker: new RedisBroker({ connection: publishing, outboxBound: BOUND }),
+    outbox: async () => {
+      const connection = await connect();
+      others.push(connection);
+      return new RedisOutbox({ connection });
+    },
+    close: async () => {
+      // Leases are the same for every test.
+      await publishing.run((client) => client.flushall());
+      for (const connection of [publishing, ...others]) connection.close();
+    },
+  };
 });
 
 it("tells followers in Redis Cluster when their shard was away", async () => {

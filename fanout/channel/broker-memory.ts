@@ -6,20 +6,23 @@
  */
 import { randomBytes } from "node:crypto";
 import { eventTag } from "#proto/event-tag.js";
+import { MemoryOutboxEntries } from "#fanout/outbox/outbox-memory.js";
+import { channelKeys } from "#fanout/redis/keys.js";
 import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
-import type {
-  Broker,
-  BrokerMessage,
-  ChannelState,
-  DurableEvent,
-  HistoryEvent,
-  HistoryRange,
-  LatestValue,
-  PublishAnswer,
-  StreamPosition,
+import {
+  ROTATED,
+  type Broker,
+  type BrokerMessage,
+  type ChannelState,
+  type DurableEvent,
+  type HistoryEvent,
+  type HistoryRange,
+  type LatestValue,
+  type PublishAnswer,
+  type StreamPosition,
 } from "./broker.js";
 import type { Channel } from "./channel.js";
-import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
+import { DEFAULT_OUTBOX_BOUND, kindOptions, MAX_LATEST_VALUES, outboxFull } from "./channel-limits.js";
 
 type Listener = (message: BrokerMessage) => void;
 type Answer = Exclude<PublishAnswer, { outcome: "stale" }>;
@@ -46,12 +49,15 @@ const SWEEP_INTERVAL_MS = 60_000;
 /** The channels that brokers of one process share. */
 export class MemoryChannels {
   readonly clock: StoreClock;
+  /** Filled in the step that stores an event. */
+  readonly outbox: MemoryOutboxEntries;
   readonly #records = new Map<string, ChannelRecord>();
   readonly #followers = new Map<string, Map<MemoryBroker, Listener>>();
   #sweptAtMs = 0;
 
   constructor(clock: StoreClock = new SystemClock()) {
     this.clock = clock;
+    this.outbox = new MemoryOutboxEntries(clock);
   }
 
   /** How many channels are remembered. */
@@ -126,17 +132,21 @@ export class MemoryChannels {
 export interface MemoryBrokerOptions {
   /** Default: channels of its own. */
   readonly channels?: MemoryChannels;
+  /** Entries in one partition's outbox above which events that need it are refused. Default: DEFAULT_OUTBOX_BOUND. */
+  readonly outboxBound?: number;
   /** Told of listeners that threw. */
   readonly onFault?: (what: string, error: unknown) => void;
 }
 
 export class MemoryBroker implements Broker {
   readonly #channels: MemoryChannels;
+  readonly #outboxBound: number;
   readonly #onFault: (what: string, error: unknown) => void;
   readonly #followed = new Set<string>();
 
   constructor(options: MemoryBrokerOptions = {}) {
     this.#channels = options.channels ?? new MemoryChannels();
+    this.#outboxBound = options.outboxBound ?? DEFAULT_OUTBOX_BOUND;
     this.#onFault = options.onFault ?? (() => undefined);
   }
 
@@ -155,9 +165,13 @@ export class MemoryBroker implements Broker {
       const mark = sourceMark && durable.marks.get(sourceMark.source);
       if (mark && !isAfter(sourceMark, mark)) return { ...durable.last, outcome: "repeated" };
     }
+    const { outbox } = this.#channels;
+    const partition = event.outbox && channelKeys(channel).partition.index;
+    if (partition !== undefined && outbox.count(partition) >= this.#outboxBound) throw outboxFull();
 
     const epoch = durable?.epoch ?? newEpoch();
-    const offset = (durable?.last.position.offset ?? 0) + 1;
+    const previous = durable?.last.position ?? BEFORE_THE_FIRST;
+    const offset = previous.offset + 1;
     const position = { epoch, offset, tag: eventTag(event.eventId) };
     const answer: Answer = { outcome: "published", position, timeMs: nowMs };
     const part = durable ?? {
@@ -178,7 +192,13 @@ export class MemoryBroker implements Broker {
     if (part.answers.size > kind.historySize) deleteFirst(part.answers);
     if (version) part.versions.set(version.subject, version.number);
     if (sourceMark) part.marks.set(sourceMark.source, sourceMark);
-    this.#channels.deliver(channel, { type: "durable", position, payload: event.payload });
+    if (event.outbox && partition !== undefined) {
+      const { eventId, payload } = event;
+      const stored = { eventId, payload, channel: channel.key, epoch, offset, timeMs: nowMs };
+      outbox.add(partition, { ...event.outbox, ...stored });
+    }
+    const { payload } = event;
+    this.#channels.deliver(channel, { type: "durable", position, previousTag: previous.tag, payload });
     return answer;
   }
 
@@ -234,7 +254,7 @@ export class MemoryBroker implements Broker {
     if (stored.epoch !== forked.epoch || stored.offset !== forked.offset || stored.tag !== forked.tag) {
       return stored;
     }
-    durable.epoch = newEpoch();
+    durable.epoch = newEpoch() + ROTATED;
     durable.history = [];
     durable.last = { ...durable.last, position: { epoch: durable.epoch, offset: 0, tag: 0 } };
     return durable.last.position;

@@ -4,25 +4,25 @@
  * between brokers: `envelope-redis.ts`. When to compare positions again is left to the follower.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { GatewayError } from "#proto/errors.js";
 import { eventTag } from "#proto/event-tag.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { bytesOf, integerOf, listOf, optionalBytesOf, pairsOf, readUint64 } from "#fanout/redis/reply.js";
 import { loadScript } from "#fanout/redis/scripts.js";
-import type {
-  Broker,
-  BrokerMessage,
-  ChannelState,
-  DurableEvent,
-  HistoryEvent,
-  HistoryRange,
-  LatestValue,
-  PublishAnswer,
-  StreamPosition,
+import {
+  ROTATED,
+  type Broker,
+  type BrokerMessage,
+  type ChannelState,
+  type DurableEvent,
+  type HistoryEvent,
+  type HistoryRange,
+  type LatestValue,
+  type PublishAnswer,
+  type StreamPosition,
 } from "./broker.js";
 import type { Channel } from "./channel.js";
-import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
+import { DEFAULT_OUTBOX_BOUND, kindOptions, MAX_LATEST_VALUES, outboxFull } from "./channel-limits.js";
 import {
   BROKER_ID_BYTES,
   decodeEnvelope,
@@ -37,13 +37,12 @@ const READ_STATE = loadScript(import.meta.url, "./lua/read-state.lua");
 const ROTATE = loadScript(import.meta.url, "./lua/rotate-epoch.lua");
 const READ_HISTORY = loadScript(import.meta.url, "./lua/read-history.lua");
 
-const DEFAULT_OUTBOX_BOUND = 100_000;
 /** Version and expiry before the payload of a stored latest value. */
 const LATEST_PREFIX_BYTES = 16;
 
 export interface RedisBrokerOptions {
   readonly connection: RedisConnection;
-  /** Entries in one partition's outbox above which events that need it are refused. Default 100,000. */
+  /** Entries in one partition's outbox above which events that need it are refused. Default: DEFAULT_OUTBOX_BOUND. */
   readonly outboxBound?: number;
 }
 
@@ -67,7 +66,15 @@ export class RedisBroker implements Broker {
     const reply = listOf(
       await this.#connection.script(PUBLISH, {
         partition: keys.partition,
-        keys: [keys.meta, keys.history, keys.answers, keys.answerOrder, keys.pubsub, keys.outbox],
+        keys: [
+          keys.meta,
+          keys.history,
+          keys.answers,
+          keys.answerOrder,
+          keys.pubsub,
+          keys.outbox,
+          keys.outboxNews,
+        ],
         args: [
           createHash("sha256").update(event.idempotencyKey).digest().subarray(0, 16),
           eventTag(event.eventId),
@@ -96,9 +103,7 @@ export class RedisBroker implements Broker {
       case "stale":
         return { outcome };
       case "outbox_full":
-        throw new GatewayError("unavailable", "too many events wait for Kafka; try again", {
-          retryAfterMs: 5_000,
-        });
+        throw outboxFull();
       default:
         throw new Error("an unknown outcome of publish-durable.lua");
     }
@@ -184,14 +189,15 @@ export class RedisBroker implements Broker {
   async rotate(channel: Channel, forked: StreamPosition): Promise<StreamPosition> {
     const { partition, meta, history } = channelKeys(channel);
     const { epoch, offset, tag } = forked;
-    const args = [epoch, offset, tag, this.#epochSeed];
+    const args = [epoch, offset, tag, this.#epochSeed + ROTATED];
     return readPosition(
       listOf(await this.#connection.script(ROTATE, { partition, keys: [meta, history], args })),
     );
   }
 
   async history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]> {
-    if (range.limit <= 0) return [];
+    // Redis takes "before the very first" for a fault.
+    if (range.limit <= 0 || ("beforeOffset" in range && range.beforeOffset <= 0)) return [];
     const { partition, meta, history } = channelKeys(channel);
     const reply = listOf(
       await this.#connection.script(READ_HISTORY, {

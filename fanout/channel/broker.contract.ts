@@ -7,8 +7,9 @@ import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { eventTag } from "#proto/event-tag.js";
 import type { Broker, BrokerMessage, DurableEvent, LatestValue, PublishAnswer } from "./broker.js";
+import { describeHistory } from "./broker-history.contract.js";
 import { channelOf, type Channel } from "./channel.js";
-import { CHANNEL_KINDS } from "./channel-kinds.js";
+import { describeForks } from "./broker-forks.contract.js";
 
 export interface BrokerHarness {
   /** Another broker on the same store. */
@@ -188,36 +189,9 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
           expect(payloads.map((payload) => Array.from(payload ?? [1]))).toEqual([Array.from(ALL_BYTES), []]);
         }
       });
-
-      it("are read back in pages, oldest first", async () => {
-        for (let index = 1; index <= 5; index++) await broker.publish(order, event(`e${index}`));
-        const page = await other.history(order, { afterOffset: 1, limit: 2 });
-        expect(
-          page.map(({ position, payload }) => [position.offset, Buffer.from(payload).toString()]),
-        ).toEqual([
-          [2, "e2"],
-          [3, "e3"],
-        ]);
-        expect(page[0]?.position).toEqual({ ...page[0]?.position, tag: eventTag("e2") });
-        expect(await other.history(order, { afterOffset: 3, limit: 10 })).toHaveLength(2);
-        expect(await other.history(order, { afterOffset: 5, limit: 10 })).toEqual([]);
-        expect(await other.history(order, { afterOffset: 99, limit: 10 })).toEqual([]);
-        expect(await other.history(order, { afterOffset: 0, limit: 0 })).toEqual([]);
-      });
-
-      it("are kept as many as their kind says, and not many more", async () => {
-        const size = CHANNEL_KINDS.get("order")?.historySize ?? 0;
-        const count = 3 * size;
-        await Promise.all(
-          Array.from({ length: count }, (_, index) => broker.publish(order, event(`e${index}`))),
-        );
-        const stored = await broker.history(order, { afterOffset: 0, limit: count });
-        expect(stored.length).toBeGreaterThanOrEqual(size);
-        expect(stored.length).toBeLessThanOrEqual(size + 128);
-        expect(stored.at(-1)?.position.offset).toBe(count);
-        expect(stored[0]?.position.offset).toBe(count - stored.length + 1);
-      });
     });
+
+    describeHistory(() => ({ broker, other, order }));
 
     describe("latest values", () => {
       const location = (version: number, key = "location:p1"): LatestValue => ({
@@ -391,6 +365,8 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
       expect(positions[0]).toEqual(positionOf(answer));
       expect(await other.positions([])).toEqual([]);
     });
+
+    describeForks(() => ({ broker, other, order }));
 
     it("refuses a kind of channel that does not exist", async () => {
       const unknown = channelOf(order.app, "nothing", "1");

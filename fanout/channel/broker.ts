@@ -15,6 +15,18 @@ export interface StreamPosition {
   readonly tag: number;
 }
 
+/** How an epoch ends that follows a fork: events from before it are lost, also for who had none. */
+export const ROTATED = "~";
+
+export function isRotated(epoch: string): boolean {
+  return epoch.endsWith(ROTATED);
+}
+
+/** A channel has no epoch before its first event. */
+export function isBeforeHistory(position: StreamPosition): boolean {
+  return position.epoch === "" && position.offset === 0;
+}
+
 /** A durable event to store. */
 export interface DurableEvent {
   readonly eventId: string;
@@ -44,7 +56,13 @@ export type PublishAnswer =
 
 /** What a follower hears. Durable ones in order, but with gaps where the way lost some: `read` fills them. */
 export type BrokerMessage =
-  | { readonly type: "durable"; readonly position: StreamPosition; readonly payload: Uint8Array }
+  | {
+      readonly type: "durable";
+      readonly position: StreamPosition;
+      /** Of the event before it in its epoch, 0 where there is none: another one than was heard is a fork. */
+      readonly previousTag?: number;
+      readonly payload: Uint8Array;
+    }
   | { readonly type: "latest"; readonly value: LatestValue }
   | { readonly type: "ephemeral"; readonly payload: Uint8Array; readonly origin: string }
   | { readonly type: "signal"; readonly signal: Uint8Array }
@@ -98,8 +116,8 @@ export interface Broker {
   positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]>;
   /**
    * Begins a new epoch at offset 0, with an empty history, where the stored position is still `forked`: followers
-   * were given other events than those that are stored. Versions, marks and answers stay. Answers the position
-   * that is stored then, whoever made it.
+   * were given other events than those that are stored. The epoch ends with `ROTATED`. Versions, marks and answers
+   * stay. Answers the position that is stored then, whoever made it.
    */
   rotate(channel: Channel, forked: StreamPosition): Promise<StreamPosition>;
   /** Stored events in the order asked for; fewer than the limit at the end. What is older than the history is missing. */

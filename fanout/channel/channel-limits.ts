@@ -6,9 +6,19 @@ import { CHANNEL_KINDS, type ChannelKind } from "./channel-kinds.js";
 /** Latest values in one channel; one more makes room by dropping an old one. */
 export const MAX_LATEST_VALUES = 1_024;
 
+/** Events of one partition that may wait for Kafka; more that must reach it are refused. */
+export const DEFAULT_OUTBOX_BOUND = 10_000;
+
 /** @throws GatewayError not_found where there is no such kind. */
 export function kindOptions(channel: Channel): ChannelKind {
   const kind = CHANNEL_KINDS.get(channel.kind);
   if (!kind) throw new GatewayError("not_found", "there is no such kind of channel", { field: "channel" });
   return kind;
+}
+
+/** What a publisher hears at the outbox's bound. Events that need not reach Kafka are not concerned. */
+export function outboxFull(): GatewayError {
+  return new GatewayError("unavailable", "too many events wait for Kafka; try again", {
+    retryAfterMs: 5_000,
+  });
 }

@@ -68,21 +68,6 @@ describe("a followed channel", () => {
     expect(broker.follows(channel)).toBe(true);
   });
 
-  it("gets the event that pub/sub lost within the interval of the sweep, though nothing follows it", async () => {
-    const followed = channels.acquire(channel);
-    await followed.active();
-    const heard: string[] = [];
-    followed.audiences.add({ deliver: ({ kind }) => heard.push(kind.class), missed: () => undefined });
-    broker.way = () => [];
-    await elsewhere.publish(channel, { eventId: "e", idempotencyKey: "e", payload: new Uint8Array() });
-    broker.failing.add("positions");
-    await vi.advanceTimersByTimeAsync(15_000);
-    expect(heard).toEqual([]);
-    broker.failing.clear();
-    await vi.advanceTimersByTimeAsync(10_000);
-    expect(heard).toEqual(["durable"]);
-  });
-
   it("passes signals on, and that some may have been lost", async () => {
     const followed = channels.acquire(channel);
     await followed.active();

@@ -1,10 +1,9 @@
 /**
  * All channels that this fanout follows: each once, however many sessions want it. A channel that nobody
- * wants any more is kept for a moment, because clients come back, and then let go.
- *
- * Pub/sub can lose the last message of a channel without a trace: the positions of all followed channels
- * are compared with the store's at an interval.
+ * wants any more is kept for a moment, because clients come back, and then let go. What comparing them all with
+ * the store takes is the sweep's (`fanout/sweep.ts`).
  */
+import { channelKeys } from "#fanout/redis/keys.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import type { Broker, BrokerMessage } from "./broker.js";
@@ -20,25 +19,22 @@ export interface ChannelsOptions {
   readonly onSignal: (channel: Channel, signal: Uint8Array) => void;
   /** Such words may have been lost. */
   readonly onInterrupted: (channel: Channel) => void;
+  /** The version of who takes part in a channel. */
+  readonly membersVersion?: (channel: Channel) => Promise<number>;
 }
 
 const LINGER_MS = 10_000;
 const LINGER_SWEEP_MS = 2000;
-const POSITION_SWEEP_MS = 10_000;
-const POSITION_PAGE = 500;
 
 export class Channels {
   readonly #options: ChannelsOptions;
   readonly #followed = new Map<string, FollowedChannel>();
   readonly #idle = new Set<FollowedChannel>();
-  readonly #timers: NodeJS.Timeout[];
+  readonly #timer: NodeJS.Timeout;
 
   constructor(options: ChannelsOptions) {
     this.#options = options;
-    this.#timers = [
-      setInterval(() => this.#letIdleGo(), LINGER_SWEEP_MS).unref(),
-      setInterval(() => void this.#comparePositions(), POSITION_SWEEP_MS).unref(),
-    ];
+    this.#timer = setInterval(() => this.#letIdleGo(), LINGER_SWEEP_MS).unref();
   }
 
   get size(): number {
@@ -72,13 +68,20 @@ export class Channels {
     return this.#followed.get(channel.key);
   }
 
+  /** Those whose keys lie in these partitions of the store. */
+  inPartitions(partitions: ReadonlySet<number>): FollowedChannel[] {
+    return [...this.#followed.values()].filter(({ channel }) =>
+      partitions.has(channelKeys(channel).partition.index),
+    );
+  }
+
   /** Hands an event of this process to its own followers, ahead of the store. */
   deliverLocally(channel: Channel, message: BrokerMessage): void {
     this.#followed.get(channel.key)?.hear(message);
   }
 
   close(): void {
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#timer);
     for (const followed of this.#followed.values()) followed.close();
     this.#followed.clear();
   }
@@ -90,22 +93,6 @@ export class Channels {
       this.#idle.delete(followed);
       this.#followed.delete(followed.channel.key);
       followed.close();
-    }
-  }
-
-  async #comparePositions(): Promise<void> {
-    const all = [...this.#followed.values()];
-    for (let start = 0; start < all.length; start += POSITION_PAGE) {
-      const page = all.slice(start, start + POSITION_PAGE);
-      try {
-        const positions = await this.#options.broker.positions(page.map(({ channel }) => channel));
-        for (const [index, followed] of page.entries()) {
-          const position = positions[index];
-          if (position !== undefined) followed.check(position);
-        }
-      } catch {
-        return; // The store is away; the next round, or the resubscription, compares again.
-      }
     }
   }
 }

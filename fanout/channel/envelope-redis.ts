@@ -4,7 +4,7 @@
  *   byte 0    version, 1
  *   byte 1    kind: 1 durable, 2 latest, 3 ephemeral, 4 signal
  *   bytes 2–3 length of the whole header; later releases may append fields, which this one skips
- *   durable   tag (4 bytes), offset (8), length of the epoch (1), epoch
+ *   durable   tag (4 bytes), offset (8), length of the epoch (1), epoch, tag of the event before it (4)
  *   latest    version of the value (8), length of its key (2), key
  *   ephemeral id of the broker that sent it (8), length of the origin (2), origin
  *   signal    nothing
@@ -51,13 +51,15 @@ export function decodeEnvelope(bytes: Buffer): DecodedEnvelope | undefined {
   const payload = bytes.subarray(bytes.readUInt16BE(2));
   switch (bytes[1]) {
     case KIND.durable: {
-      const epochBytes = bytes.readUInt8(16);
+      const epochEnd = 17 + bytes.readUInt8(16);
       const position = {
-        epoch: bytes.toString("utf8", 17, 17 + epochBytes),
+        epoch: bytes.toString("utf8", 17, epochEnd),
         offset: readUint64(bytes, 8),
         tag: bytes.readUInt32BE(4),
       };
-      return { message: { type: "durable", position, payload } };
+      // The release before this one sends none.
+      const previous = bytes.readUInt16BE(2) >= epochEnd + 4 && { previousTag: bytes.readUInt32BE(epochEnd) };
+      return { message: { type: "durable", position, ...previous, payload } };
     }
     case KIND.latest: {
       const key = readText(bytes, FIXED_BYTES + 8);

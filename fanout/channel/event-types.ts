@@ -10,8 +10,6 @@ export type DeliveryClassName = "durable" | "latest" | "ephemeral";
 
 export interface EventTypeOptions {
   readonly deliveryClass: DeliveryClassName;
-  /** Where it must reach Kafka too: its topic. */
-  readonly outboxTopic?: string;
 }
 
 export const EVENT_TYPES: Readonly<Record<EventType, EventTypeOptions>> = {
@@ -20,12 +18,12 @@ export const EVENT_TYPES: Readonly<Record<EventType, EventTypeOptions>> = {
   bookingUpdate: { deliveryClass: "durable" },
   location: { deliveryClass: "latest" },
   eta: { deliveryClass: "latest" },
-  chatMessage: { deliveryClass: "durable", outboxTopic: "chat-events" },
-  chatEdited: { deliveryClass: "durable", outboxTopic: "chat-events" },
-  chatDeleted: { deliveryClass: "durable", outboxTopic: "chat-events" },
+  chatMessage: { deliveryClass: "durable" },
+  chatEdited: { deliveryClass: "durable" },
+  chatDeleted: { deliveryClass: "durable" },
   receipt: { deliveryClass: "durable" },
   typing: { deliveryClass: "ephemeral" },
-  offer: { deliveryClass: "durable", outboxTopic: "offer-events" },
+  offer: { deliveryClass: "durable" },
   membership: { deliveryClass: "durable" },
   presence: { deliveryClass: "latest" },
   notification: { deliveryClass: "durable" },

@@ -1,17 +1,26 @@
 /**
  * A channel that this fanout follows: where it stands, its latest values, and the groups of sockets that
  * get its events. It turns what the broker says (in order, but with gaps and repeats) into deliveries
- * without gaps and repeats: what pub/sub lost is read from history.
+ * without gaps and repeats: what pub/sub lost is read from history (`catch-up.ts`).
  *
  * While the store is away the channel stays: latest and ephemeral events of this process still flow, and
  * following is tried again until it succeeds.
  */
 import type { Logger } from "../fanout-logger.js";
 import type { FanoutCounters } from "../fanout-counters.js";
-import type { Broker, BrokerMessage, LatestValue, StreamPosition } from "./broker.js";
+import {
+  isBeforeHistory,
+  isRotated,
+  type Broker,
+  type BrokerMessage,
+  type LatestValue,
+  type StreamPosition,
+} from "./broker.js";
+import { catchUp, isSameEvent, type CatchUpOptions } from "./catch-up.js";
 import type { Channel } from "./channel.js";
-import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
+import { kindOptions } from "./channel-limits.js";
 import { EventFrames } from "./event-frames.js";
+import { LatestValues } from "./latest-values.js";
 
 /** One event for all sockets that follow the channel at one edge. */
 export interface ChannelDelivery {
@@ -35,18 +44,18 @@ export interface FollowedChannelOptions {
   readonly counters: FanoutCounters;
   readonly logger: Logger;
   readonly onSignal: (channel: Channel, signal: Uint8Array) => void;
-  /** The way was interrupted and is back: signals may have been lost. */
+  /** Signals may have been lost: the way was interrupted and is back, or who takes part changed without one. */
   readonly onInterrupted: (channel: Channel) => void;
+  /** The version of who takes part; another one means that somebody's part changed. */
+  readonly membersVersion?: (channel: Channel) => Promise<number>;
 }
 
-/** Latest values of so many keys are known here; beyond, the oldest is forgotten. */
-const HISTORY_PAGE = 100;
 const RETRY_MS = 500;
+const BEFORE_THE_FIRST: StreamPosition = { epoch: "", offset: 0, tag: 0 };
 
 export class FollowedChannel {
   readonly channel: Channel;
   readonly audiences = new Set<ChannelAudience>();
-  readonly latest = new Map<string, LatestValue>();
   /** The sessions that are joined: asked again when permissions change. */
   readonly followers = new Set<object>();
   /** When the first of their parts in the channel ends by itself: milliseconds since 1970-01-01 UTC. */
@@ -57,8 +66,7 @@ export class FollowedChannel {
   idleSinceMs = 0;
   /** Counts what may have changed who takes part: permission that was checked before the last one is out of date. */
   signals = 0;
-  /** When each of the latest values came, by this process's clock. */
-  readonly #heardAtMs = new Map<string, number>();
+  readonly #latest = new LatestValues();
   readonly #options: FollowedChannelOptions;
   #position: StreamPosition | undefined;
   #active: Promise<void>;
@@ -67,8 +75,13 @@ export class FollowedChannel {
   #isClosed = false;
   #isCatchingUp = false;
   #needsCatchUp = false;
-  /** Since the last comparison messages may have been lost: then a history that is gone was not just outlived. */
-  #wasInterrupted = false;
+  /** Whether a history that is gone was lost with messages, or just outlived, as far as is known. */
+  #whenGone: CatchUpOptions["whenGone"] = "wait";
+  /** The position is what was delivered or read here; only such a one may show that the store has forked. */
+  #isWitnessed = true;
+  /** Of an event that came before the state was there, which may be older than the event. */
+  #heardEarly: StreamPosition | undefined;
+  #membersVersion = 0;
   #retry: NodeJS.Timeout | undefined;
 
   constructor(options: FollowedChannelOptions) {
@@ -81,14 +94,7 @@ export class FollowedChannel {
 
   /** The latest values that still live: a new follower shall not be shown yesterday's. */
   freshLatest(): readonly LatestValue[] {
-    const { latestTtlMs } = kindOptions(this.channel);
-    const oldestMs = performance.now() - latestTtlMs;
-    for (const key of this.latest.keys()) {
-      if ((this.#heardAtMs.get(key) ?? 0) >= oldestMs) break; // In the order in which they came.
-      this.latest.delete(key);
-      this.#heardAtMs.delete(key);
-    }
-    return [...this.latest.values()];
+    return this.#latest.fresh(kindOptions(this.channel).latestTtlMs);
   }
 
   /** The last durable event that was delivered here; undefined before the store was reached once. */
@@ -113,22 +119,53 @@ export class FollowedChannel {
     const known = this.#position;
     if (this.#isActive) return known?.epoch === position.epoch && known.offset <= position.offset;
     if (known !== undefined && known.epoch !== position.epoch) return false;
-    this.#wasInterrupted = true;
-    if (known === undefined || known.offset > position.offset) this.#position = position;
+    this.#whenGone = "lost";
+    if (known === undefined || known.offset > position.offset) {
+      this.#position = position;
+      this.#isWitnessed = false;
+    }
     return true;
   }
 
-  /** Compares with the store's position, and reads what was lost on the way. */
+  /**
+   * Compares with the store's position, and reads what was lost on the way. Called where the store is known to have
+   * lost nothing by then, or after `lose`: a history that is gone was outlived.
+   */
   check(stored: StreamPosition): void {
     const position = this.#position;
-    if (!this.#isActive || position === undefined) return;
-    if (!isSame(stored, position)) void this.#catchUp();
+    if (!this.#isActive || position === undefined || isSame(stored, position)) return;
+    if (isBeforeHistory(stored) && this.#whenGone === "wait") this.#whenGone = "outlived";
+    void this.#catchUp();
+  }
+
+  /** The store lost what it had of this channel: what was delivered is compared, and nothing was just outlived. */
+  lose(): void {
+    this.#whenGone = "lost";
+    if (this.#isActive) void this.#catchUp();
+  }
+
+  /** The version of who takes part, as read from the store: signals of what changed since may have been lost. */
+  checkMembers(version: number): void {
+    if (!this.#isActive || version === this.#membersVersion) return;
+    this.#membersVersion = version;
+    this.membersMayHaveChanged();
+  }
+
+  /** Permission that was checked before is out of date. */
+  membersMayHaveChanged(): void {
+    this.signals += 1;
+    this.#options.onInterrupted(this.channel);
+  }
+
+  /** Everybody's part is being checked as of this version. */
+  membersChecked(version: number): void {
+    this.#membersVersion = Math.max(version, this.#membersVersion);
   }
 
   hear(message: BrokerMessage): void {
     switch (message.type) {
       case "durable":
-        this.#hearDurable(message.position, message.payload);
+        this.#hearDurable(message);
         return;
       case "latest":
         this.#hearLatest(message.value);
@@ -144,10 +181,9 @@ export class FollowedChannel {
         this.#options.onSignal(this.channel, message.signal);
         return;
       case "resubscribed":
-        this.signals += 1;
-        this.#wasInterrupted = true;
+        this.#whenGone = "lost";
         if (this.#isActive) void this.#catchUp();
-        this.#options.onInterrupted(this.channel);
+        this.membersMayHaveChanged();
         return;
     }
   }
@@ -158,46 +194,33 @@ export class FollowedChannel {
     void this.#options.broker.unfollow(this.channel);
   }
 
-  #hearDurable(position: StreamPosition, payload: Uint8Array): void {
+  #hearDurable({ position, previousTag, payload }: Extract<BrokerMessage, { type: "durable" }>): void {
     const known = this.#position;
-    if (!this.#isActive || known === undefined) return; // `state`, read after following, covers it.
-    const isSameHistory = position.epoch === known.epoch || isBeforeHistory(known);
-    if (isSameHistory && position.offset <= known.offset) {
-      // Another event where one was delivered: the store lost some, and goes on without them.
-      if (position.offset === known.offset && position.tag !== known.tag) void this.#catchUp();
+    if (!this.#isActive || known === undefined) {
+      this.#heardEarly = position;
       return;
     }
-    if (isSameHistory && position.offset === known.offset + 1 && !this.#isCatchingUp) {
-      this.#advance(position, payload);
-    } else void this.#catchUp();
+    const isFirst = isBeforeHistory(known) && !isRotated(position.epoch);
+    const isSameHistory = position.epoch === known.epoch || isFirst;
+    if (isSameHistory && position.offset <= known.offset) {
+      // Another event where one was delivered: the store lost some, and goes on without them.
+      if (position.offset === known.offset && !isSameEvent(position, known)) void this.#catchUp();
+      return;
+    }
+    const isNext = isSameHistory && position.offset === known.offset + 1;
+    const isBehindKnown = previousTag === undefined || isSameEvent({ tag: previousTag }, known);
+    if (isNext && isBehindKnown && !this.#isCatchingUp) this.#advance(position, payload);
+    else void this.#catchUp();
   }
 
   #hearLatest(value: LatestValue): void {
-    if (!this.#keepLatest(value)) return;
+    const outcome = this.#latest.keep(value);
+    if (outcome === "stale") this.#options.counters.staleLatest += 1;
+    if (outcome !== "kept") return;
     this.#deliver({
       frames: new EventFrames(value.payload),
       kind: { class: "latest", key: value.key, version: value.version },
     });
-  }
-
-  /** False where it is not newer than what is known. */
-  #keepLatest(value: LatestValue): boolean {
-    const known = this.latest.get(value.key);
-    if (known !== undefined && known.version >= value.version) {
-      if (known.version > value.version) this.#options.counters.staleLatest += 1;
-      return false;
-    }
-    this.latest.delete(value.key); // The order of the keys is that of their last change.
-    this.latest.set(value.key, value);
-    this.#heardAtMs.set(value.key, performance.now());
-    if (this.latest.size > MAX_LATEST_VALUES) {
-      for (const oldest of this.latest.keys()) {
-        this.latest.delete(oldest);
-        this.#heardAtMs.delete(oldest);
-        break;
-      }
-    }
-    return true;
   }
 
   #advance(position: StreamPosition, payload: Uint8Array): void {
@@ -210,16 +233,23 @@ export class FollowedChannel {
   }
 
   async #start(): Promise<void> {
-    const { broker, counters } = this.#options;
+    const { broker, counters, membersVersion } = this.#options;
     try {
       if (!this.#isHeard) await broker.follow(this.channel, (message) => this.hear(message));
       this.#isHeard = true;
-      const state = await broker.state(this.channel);
+      this.#heardEarly = undefined;
+      const [state, version] = await Promise.all([
+        broker.state(this.channel),
+        membersVersion?.(this.channel),
+      ]);
       for (const value of state.latest) this.#hearLatest(value);
       this.#isActive = true;
-      if (this.#position === undefined) this.#position = state.position;
-      else this.check(state.position);
-      if (this.#wasInterrupted) void this.#catchUp();
+      this.#membersVersion = version ?? 0;
+      this.#position ??= state.position;
+      const early = this.#heardEarly as StreamPosition | undefined;
+      const isBehind = early !== undefined && !isSame(early, this.#position);
+      if (isBehind || this.#whenGone === "lost" || !isSame(state.position, this.#position))
+        void this.#catchUp();
     } catch (error) {
       counters.storeFailures += 1;
       if (!this.#isClosed) this.#retry = setTimeout(() => this.#tryAgain(), RETRY_MS * (0.5 + Math.random()));
@@ -245,7 +275,7 @@ export class FollowedChannel {
       }
     } catch (error) {
       // The next message, resubscription or comparison of positions tries again.
-      this.#wasInterrupted = true;
+      this.#whenGone = "lost";
       this.#options.counters.storeFailures += 1;
       this.#options.logger.debug({ err: error, channelKind: this.channel.kind }, "catching up failed");
     } finally {
@@ -254,60 +284,32 @@ export class FollowedChannel {
   }
 
   async #readMissed(): Promise<void> {
-    const { broker, counters } = this.#options;
-    const wasInterrupted = this.#wasInterrupted;
-    this.#wasInterrupted = false;
-    const state = await broker.state(this.channel);
-    for (const value of state.latest) this.#hearLatest(value);
-    if (isBeforeHistory(state.position) && !wasInterrupted) {
-      // Everything was delivered; the store has outlived it.
-      this.#position = state.position;
-      return;
-    }
-    const known = this.#comparable(state.position);
-    if (
-      known.offset > state.position.offset ||
-      (known.offset === state.position.offset && known.tag !== state.position.tag)
-    ) {
-      this.#jump(state.position);
-      return;
-    }
-    for (let reached = known; reached.offset < state.position.offset;) {
-      const events = await broker.history(this.channel, {
-        afterOffset: reached.offset,
-        limit: HISTORY_PAGE,
-      });
-      const [first] = events;
-      if (first === undefined || first.position.epoch !== reached.epoch) {
-        this.#jump(state.position);
-        return;
-      }
-      if (first.position.offset > reached.offset + 1) {
-        counters.historyHoles += 1;
-        const before = { ...first.position, offset: first.position.offset - 1, tag: 0 };
-        for (const audience of this.audiences) audience.missed(before);
-      }
-      for (const event of events) {
-        this.#advance(event.position, event.payload);
-        counters.gapsFilled += 1;
-        reached = event.position;
-      }
-    }
-  }
-
-  /** Where this channel stands in the stored history; at its beginning where it is another one, which is said. */
-  #comparable(stored: StreamPosition): StreamPosition {
-    const position = this.#position;
-    if (position?.epoch === stored.epoch) return position;
-    const beginning = { epoch: stored.epoch, offset: 0, tag: 0 };
-    if (position === undefined || isBeforeHistory(position)) return beginning;
-    this.#jump(beginning);
-    return beginning;
+    const whenGone = this.#whenGone;
+    this.#whenGone = "wait";
+    const position = (): StreamPosition => this.#position ?? BEFORE_THE_FIRST;
+    await catchUp({
+      broker: this.#options.broker,
+      channel: this.channel,
+      counters: this.#options.counters,
+      follower: {
+        get position() {
+          return position();
+        },
+        hearLatest: (value) => this.#hearLatest(value),
+        advance: (event) => this.#advance(event.position, event.payload),
+        jump: (to) => this.#jump(to),
+        outlive: () => (this.#position = BEFORE_THE_FIRST),
+      },
+      isWitnessed: this.#isWitnessed,
+      whenGone,
+    });
+    this.#isWitnessed = true;
   }
 
   /** What was followed exists no more: go on from here, and say so. */
   #jump(position: StreamPosition): void {
     this.#position = position;
+    this.#isWitnessed = true;
     this.#options.counters.historyHoles += 1;
     for (const audience of this.audiences) audience.missed(position);
   }
@@ -315,9 +317,4 @@ export class FollowedChannel {
 
 function isSame(left: StreamPosition, right: StreamPosition): boolean {
   return left.epoch === right.epoch && left.offset === right.offset && left.tag === right.tag;
-}
-
-/** A channel has no epoch before its first event. */
-function isBeforeHistory(position: StreamPosition): boolean {
-  return position.epoch === "" && position.offset === 0;
 }

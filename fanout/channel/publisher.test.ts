@@ -2,12 +2,14 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { eventOf, location, order, SILENT, status } from "#test/support/fanout-core.js";
 import { UnreliableBroker } from "#test/support/unreliable-broker.js";
+import { channelKeys } from "#fanout/redis/keys.js";
 import { FanoutCounters } from "../fanout-counters.js";
 import type { BrokerMessage } from "./broker.js";
 import { MemoryBroker, MemoryChannels } from "./broker-memory.js";
 import { channelOf } from "./channel.js";
 import { Channels } from "./channels.js";
 import type { FollowedChannel } from "./followed-channel.js";
+import { OutboxTopics } from "./outbox-topics.js";
 import { Publisher } from "./publisher.js";
 
 const channel = order("42");
@@ -72,6 +74,26 @@ describe("a durable event", () => {
     expect(await of("1", 4)).not.toHaveProperty("position");
     expect((await of("1", 5)).outcome).toBe("stale");
     expect((await of("2", 1)).outcome).toBe("published");
+  });
+
+  it("of a type that is marked goes to the outbox too, whoever published it", async () => {
+    const outboxTopics = new OutboxTopics({ customTypes: ["job.done"], customTopic: "custom-events" });
+    const marking = new Publisher({
+      broker,
+      clock: { nowUs: () => nowUs },
+      deliverLocally: () => undefined,
+      outboxTopics,
+    });
+    const event = (type: string) => ({
+      ...eventOf({ $case: "custom", value: { type } }),
+      sender: { userId: "", role: "service" },
+    });
+    const { eventId } = await marking.publish({ channel, event: event("job.done") });
+    await marking.publish({ channel, event: event("job.begun") });
+    await publisher.publish({ channel, event: event("job.done") });
+    expect(memory.outbox.waiting(channelKeys(channel).partition.index)).toMatchObject([
+      { topic: "custom-events", key: "42", eventId },
+    ]);
   });
 
   it("fails with unavailable while the store is away", async () => {

@@ -12,6 +12,7 @@ import type { Broker, BrokerMessage, DurableEvent, StreamPosition } from "./brok
 import type { Channel } from "./channel.js";
 import { CHANNEL_KINDS } from "./channel-kinds.js";
 import { conflationKey, EVENT_TYPES, versionSubject, type EventBody } from "./event-types.js";
+import { OutboxTopics } from "./outbox-topics.js";
 
 export interface PublishRequest {
   readonly channel: Channel;
@@ -41,11 +42,19 @@ export class Publisher {
   readonly #broker: Broker;
   readonly #clock: StoreClock;
   readonly #deliverLocally: LocalDelivery;
+  readonly #outboxTopics: OutboxTopics;
 
-  constructor(options: { broker: Broker; clock: StoreClock; deliverLocally: LocalDelivery }) {
+  constructor(options: {
+    broker: Broker;
+    clock: StoreClock;
+    deliverLocally: LocalDelivery;
+    /** Default: no custom event goes to Kafka. */
+    outboxTopics?: OutboxTopics;
+  }) {
     this.#broker = options.broker;
     this.#clock = options.clock;
     this.#deliverLocally = options.deliverLocally;
+    this.#outboxTopics = options.outboxTopics ?? new OutboxTopics();
   }
 
   /**
@@ -96,7 +105,7 @@ export class Publisher {
     body: EventBody,
     made: { eventId: string; timeMs: number; payload: Uint8Array },
   ): Promise<PublishResult> {
-    const { outboxTopic } = EVENT_TYPES[body.$case];
+    const outboxTopic = this.#outboxTopics.topicOf(body);
     const answer = await this.#broker.publish(request.channel, {
       eventId: made.eventId,
       payload: made.payload,

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { gate, order, SILENT } from "#test/support/fanout-core.js";
 import { UnreliableBroker } from "#test/support/unreliable-broker.js";
 import { FanoutCounters } from "../fanout-counters.js";
@@ -205,5 +205,26 @@ describe("a replay", () => {
     const replaying = replay({ broker, followed, after, whenCaughtUp: (missed) => told.push(missed) });
     await expect(replaying).rejects.toMatchObject({ kind: "unavailable" });
     expect(told).toEqual([]);
+  });
+});
+
+describe("after a fork", () => {
+  it("nobody is told that nothing is missing, not even who had nothing yet; except in the new epoch", async () => {
+    await publish(3);
+    const old = await at(2);
+    const { position } = await elsewhere.state(channel);
+    const rotated = await elsewhere.rotate(channel, position);
+    await follow();
+    for (const after of [old, position, BEFORE]) {
+      expect(await read(after)).toMatchObject({ events: [], isComplete: false, upTo: rotated });
+    }
+    expect(await read(rotated)).toMatchObject({ events: [], isComplete: true, upTo: rotated });
+    await publish(2);
+    await vi.waitFor(() => expect(followed.position?.offset).toBe(2));
+    for (const after of [old, position, BEFORE])
+      expect(await read(after)).toMatchObject({ isComplete: false });
+    const missed = await read(rotated);
+    expect(missed.isComplete).toBe(true);
+    expect(offsets(missed)).toEqual([1, 2]);
   });
 });

@@ -2,7 +2,7 @@
  * What a socket missed in a channel: reads from history what came after a position, up to where the
  * channel stands when the reading is done, so that the socket can join right behind it.
  */
-import type { Broker, HistoryEvent, StreamPosition } from "./broker.js";
+import { isBeforeHistory, isRotated, type Broker, type HistoryEvent, type StreamPosition } from "./broker.js";
 import type { FollowedChannel } from "./followed-channel.js";
 
 export interface Replay {
@@ -26,22 +26,41 @@ export interface ReplayOptions {
    * later, misses nothing.
    */
   readonly whenCaughtUp: (missed: Replay) => void;
+  /** Shared with other replays to the same socket. Absent: one of its own. */
+  readonly budget?: ReplayBudget;
 }
 
 const PAGE = 100;
 /** What one socket is given at once: more would fill its queue, and the state is loaded faster than replayed. */
 export const MAX_REPLAY_BYTES = 512 * 1024;
 
+/** What replays to one socket may read, all together. */
+export class ReplayBudget {
+  #leftBytes = MAX_REPLAY_BYTES;
+
+  /** False where there is not so much left; then nothing is taken. */
+  take(bytes: number): boolean {
+    if (bytes > this.#leftBytes) return false;
+    this.#leftBytes -= bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.#leftBytes += bytes;
+  }
+}
+
 /** @throws GatewayError unavailable while the store is away, and what `whenCaughtUp` throws. */
 export async function replay(options: ReplayOptions): Promise<void> {
   const { broker, followed, after, whenCaughtUp } = options;
+  const budget = options.budget ?? new ReplayBudget();
   const now = followed.position;
   if (now === undefined || after === undefined) {
     whenCaughtUp({ events: [], from: after ?? now, upTo: after ?? now, isComplete: after !== undefined });
     return;
   }
-  // A channel has no epoch before its first event.
-  const from = after.epoch === "" && after.offset === 0 ? { ...after, epoch: now.epoch } : after;
+  // Who had nothing yet has what came from the first event on; but not what was lost before a rotated epoch.
+  const from = isBeforeHistory(after) && !isRotated(now.epoch) ? { ...after, epoch: now.epoch } : after;
   const isKnown =
     from.epoch === now.epoch && (from.offset <= now.offset || (await isStored(broker, followed, from)));
   const caughtUp = (events: readonly HistoryEvent[] | undefined): void => {
@@ -53,7 +72,7 @@ export async function replay(options: ReplayOptions): Promise<void> {
     const isComplete = (events[0]?.position.offset ?? from.offset + 1) === from.offset + 1;
     whenCaughtUp({ events, from, upTo: events.at(-1)?.position ?? from, isComplete });
   };
-  if (isKnown) await readMissed({ broker, followed, from, caughtUp });
+  if (isKnown) await readMissed({ broker, followed, from, budget, caughtUp });
   else caughtUp(undefined);
 }
 
@@ -72,11 +91,12 @@ async function readMissed(options: {
   broker: Broker;
   followed: FollowedChannel;
   from: StreamPosition;
+  budget: ReplayBudget;
   caughtUp: (events: readonly HistoryEvent[] | undefined) => void;
 }): Promise<void> {
-  const { broker, followed, from, caughtUp } = options;
+  const { broker, followed, from, budget, caughtUp } = options;
   const events: HistoryEvent[] = [];
-  let bytes = 0;
+  let takenBytes = 0;
   let isGone = isFork(from, followed.position);
   // One event earlier, to compare its tag with the one that the socket has.
   let reached = from.tag === 0 ? from.offset : Math.max(0, from.offset - 1);
@@ -85,13 +105,16 @@ async function readMissed(options: {
     const page = await broker.history(followed.channel, { afterOffset: reached, limit: PAGE });
     const missed = page.filter(({ position }) => position.offset > from.offset);
     events.push(...missed);
-    for (const { payload } of missed) bytes += payload.length;
+    const bytes = missed.reduce((sum, { payload }) => sum + payload.length, 0);
+    const isTooMuch = !budget.take(bytes);
+    if (!isTooMuch) takenBytes += bytes;
     reached = page.at(-1)?.position.offset ?? reached;
     isGone =
       page[0]?.position.epoch !== from.epoch ||
       page.some(({ position }) => isFork(from, position)) ||
-      bytes > MAX_REPLAY_BYTES;
+      isTooMuch;
   }
+  if (isGone) budget.giveBack(takenBytes);
   caughtUp(isGone ? undefined : events);
 }
 

@@ -1,7 +1,7 @@
 /** The directory in this process: the embedded default. One record serves both ways of reading it. */
 import type { Channel } from "#fanout/channel/channel.js";
 import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
-import type { Directory, Participation } from "./directory.js";
+import type { Directory, DirectoryRecord, Participation } from "./directory.js";
 
 const SWEEP_INTERVAL_MS = 60_000;
 
@@ -11,6 +11,9 @@ export class MemoryDirectory implements Directory {
   readonly #byChannel = new Map<string, Map<string, Participation>>();
   /** By app and user, then channel key. */
   readonly #byUser = new Map<string, Map<string, Participation>>();
+  /** By channel key, or app and user. */
+  readonly #versions = new Map<string, number>();
+  #changes = 0;
   #sweptAtMs = 0;
 
   constructor(options: { readonly clock?: StoreClock } = {}) {
@@ -27,11 +30,13 @@ export class MemoryDirectory implements Directory {
     this.#sweepWhenDue();
     within(this.#byChannel, channel.key).set(userId, participation);
     within(this.#byUser, userKey(channel.app, userId)).set(channel.key, participation);
+    this.#changed(channel, userId);
   }
 
   async end(channel: Channel, userId: string): Promise<void> {
     removeFrom(this.#byChannel, channel.key, userId);
     removeFrom(this.#byUser, userKey(channel.app, userId), channel.key);
+    this.#changed(channel, userId);
   }
 
   async participation(channel: Channel, userId: string): Promise<Participation | undefined> {
@@ -45,6 +50,30 @@ export class MemoryDirectory implements Directory {
 
   async participationsOf(app: string, userId: string): Promise<readonly Participation[]> {
     return this.#living(this.#byUser.get(userKey(app, userId)));
+  }
+
+  async recordOf(channel: Channel): Promise<DirectoryRecord> {
+    return this.#record(await this.participants(channel), this.#versions.get(channel.key));
+  }
+
+  async recordOfUser(app: string, userId: string): Promise<DirectoryRecord> {
+    return this.#record(await this.participationsOf(app, userId), this.#versions.get(userKey(app, userId)));
+  }
+
+  async versions(channels: readonly Channel[]): Promise<readonly number[]> {
+    return channels.map(({ key, app, kind, id }) => {
+      return this.#versions.get(kind === "user" ? userKey(app, id) : key) ?? 0;
+    });
+  }
+
+  /** It is lost with the process: never incomplete. */
+  #record(parts: readonly Participation[], version = 0): DirectoryRecord {
+    return { parts, ended: new Set(), isComplete: true, version };
+  }
+
+  #changed(channel: Channel, userId: string): void {
+    this.#changes += 1;
+    for (const key of [channel.key, userKey(channel.app, userId)]) this.#versions.set(key, this.#changes);
   }
 
   #living(found: ReadonlyMap<string, Participation> | undefined): Participation[] {
@@ -65,6 +94,9 @@ export class MemoryDirectory implements Directory {
         for (const [key, { expiresAtMs }] of inner) if (expiresAtMs <= nowMs) inner.delete(key);
         if (inner.size === 0) map.delete(outer);
       }
+    }
+    for (const key of this.#versions.keys()) {
+      if (!this.#byChannel.has(key) && !this.#byUser.has(key)) this.#versions.delete(key);
     }
   }
 }

@@ -3,13 +3,15 @@ import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
 import { channelKeys, userKeys } from "#fanout/redis/keys.js";
+import { PartitionSentinels } from "#fanout/redis/partition-sentinels.js";
 import { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { RedisDirectory } from "./directory-redis.js";
 import { describeDirectory } from "./directory.contract.js";
 
 describeDirectory("the directory in Redis", async () => {
   const connection = await RedisConnection.connect({ url: inject("redisUrl") });
-  return { directory: new RedisDirectory({ connection }), close: async () => connection.close() };
+  const sentinels = await PartitionSentinels.start({ connection, rebuildWindowMs: 60_000 });
+  return { directory: new RedisDirectory({ connection, sentinels }), close: async () => connection.close() };
 });
 
 describe("the directory in Redis, by itself", () => {
@@ -19,7 +21,8 @@ describe("the directory in Redis, by itself", () => {
 
   beforeEach(async () => {
     connection = await RedisConnection.connect({ url: inject("redisUrl") });
-    directory = new RedisDirectory({ connection });
+    const sentinels = await PartitionSentinels.start({ connection, rebuildWindowMs: 60_000 });
+    directory = new RedisDirectory({ connection, sentinels });
     order = channelOf(`app-${randomUUID()}`, "order", "42");
   });
   afterEach(() => connection.close());

@@ -1,7 +1,7 @@
 /** What every directory promises, as tests. */
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { channelOf, type Channel } from "#fanout/channel/channel.js";
+import { channelOf, userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { Directory, Participation, Relation } from "./directory.js";
 
 export interface DirectoryHarness {
@@ -113,6 +113,38 @@ export function describeDirectory(name: string, makeHarness: () => Promise<Direc
         const fromUser = await directory.participationsOf(order.app, userId);
         expect(fromUser).toEqual(fromChannel ? [fromChannel] : []);
       }
+    });
+
+    it("gives the channel and the user another version with each change, and no other", async () => {
+      const channels = [order, userChannel(order.app, "u1"), channelOf(order.app, "order", "43")];
+      const seen = [await directory.versions(channels)];
+      const change = async (write: Promise<void>): Promise<void> => {
+        await write;
+        seen.push(await directory.versions(channels));
+      };
+      await change(directory.grant(part("u1", "owner")));
+      await change(directory.grant(part("u1", "member")));
+      await change(directory.end(order, "u1"));
+      await change(directory.end(order, "u1"));
+      for (const index of [0, 1]) expect(new Set(seen.map((versions) => versions[index])).size).toBe(5);
+      expect(new Set(seen.map((versions) => versions[2]))).toEqual(new Set([0]));
+      expect((await directory.recordOf(order)).version).toBe(seen.at(-1)?.[0]);
+      expect((await directory.recordOfUser(order.app, "u1")).version).toBe(seen.at(-1)?.[1]);
+      expect(await directory.versions([])).toEqual([]);
+    });
+
+    it("is complete, and says all that it knows in one record", async () => {
+      await directory.grant(part("u1", "owner"));
+      expect(await directory.recordOf(order)).toMatchObject({ parts: [{ userId: "u1" }], isComplete: true });
+      expect(await directory.recordOfUser(order.app, "u1")).toMatchObject({
+        parts: [{ relation: "owner" }],
+        isComplete: true,
+      });
+      expect(await directory.recordOf(channelOf(order.app, "order", "nobody's"))).toMatchObject({
+        parts: [],
+        isComplete: true,
+        version: 0,
+      });
     });
 
     it("takes any text for a user's id", async () => {

@@ -18,15 +18,36 @@ export interface Participation {
   readonly expiresAtMs: number;
 }
 
+/** All that is known of a channel's or of a user's parts. */
+export interface DirectoryRecord {
+  /** Those that live. */
+  readonly parts: readonly Participation[];
+  /** Whose part ended lately (of a channel: user ids), or the part in what (of a user: names of channels). */
+  readonly ended: ReadonlySet<string>;
+  /** False while it is being rebuilt after the store lost it: then what is neither in `parts` nor in `ended` is open. */
+  readonly isComplete: boolean;
+  readonly version: number;
+}
+
 export interface Directory {
   /** A user has one relation to a channel: a later grant replaces it. */
   grant(participation: Participation): Promise<void>;
   /** Also where there was none. */
   end(channel: Channel, userId: string): Promise<void>;
-  /** A user's part in a channel, or undefined. */
+  /**
+   * A user's part in a channel, or undefined.
+   * @throws GatewayError unavailable also where none is known while the directory is being rebuilt.
+   */
   participation(channel: Channel, userId: string): Promise<Participation | undefined>;
   /** Everyone who takes part now. */
   participants(channel: Channel): Promise<readonly Participation[]>;
   /** Everything that a user takes part in now. */
   participationsOf(app: string, userId: string): Promise<readonly Participation[]>;
+  recordOf(channel: Channel): Promise<DirectoryRecord>;
+  recordOfUser(app: string, userId: string): Promise<DirectoryRecord>;
+  /**
+   * The versions of who takes part in these channels, in their order; of `user:<id>`: of what the user takes part in.
+   * Another one than before means a change: its signal may have been lost.
+   */
+  versions(channels: readonly Channel[]): Promise<readonly number[]>;
 }

@@ -1,5 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
+import { recordOf, WRITTEN_TYPES } from "#fanout/outbox/outbox-record.js";
 import { DEAD_LETTER_HEADERS } from "./dead-letter.js";
 import { readEnvelope } from "./envelope.js";
 import { EVENT_TOPICS } from "./event-source-kafka.js";
@@ -7,19 +10,53 @@ import { INCOMING_EVENTS, meaningOf } from "./incoming-events.js";
 
 const page = readFileSync(new URL("../../docs/events.md", import.meta.url), "utf8");
 
-/** The names in the first column of the table under a heading. */
-function rowsUnder(heading: string): string[] {
-  const section = page.split(/^## /m).find((part) => part.startsWith(heading)) ?? "";
-  return [...section.matchAll(/^\| `([^`]+)` +\|/gm)].map(([, name]) => name ?? "");
+function section(heading: string): string {
+  return page.split(/^## /m).find((part) => part.startsWith(heading)) ?? "";
 }
 
+/** The names in the first column of the table under a heading. */
+function rowsUnder(heading: string): string[] {
+  return [...section(heading).matchAll(/^\| `([^`]+)` +\|/gm)].map(([, name]) => name ?? "");
+}
+
+const WRITTEN = section("What is written");
+
 /** Every envelope in a JSON block. */
-function examples(): unknown[] {
-  return [...page.matchAll(/^```json\n(.*?)^```$/gms)].flatMap(([, block]) => {
+function examples(text = page.replace(WRITTEN, "")): unknown[] {
+  return [...text.matchAll(/^```json\n(.*?)^```$/gms)].flatMap(([, block]) => {
     const parsed: unknown = JSON.parse(block ?? "");
     return Array.isArray(parsed) ? (parsed as unknown[]) : [parsed];
   });
 }
+
+const MESSAGE = Event.fromPartial({
+  timeMs: Date.parse("2026-02-17T10:30:00.000Z"),
+  sender: { userId: "p1", role: "porter" },
+  correlationId: "order-42",
+  traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+});
+MESSAGE.body = {
+  $case: "chatMessage",
+  value: {
+    messageId: "m-7",
+    content: "I am at the door",
+    messageType: "text",
+    clientMessageId: "cm-1",
+    number: 7,
+    recipientId: "u1",
+  },
+};
+const MESSAGE_ENTRY = {
+  id: "1-0",
+  topic: "chat-events",
+  key: "c1",
+  eventId: "0f6f3c1e-58a4-4c39-9d5c-5d0c1f4a9b21",
+  channel: "default/conversation:c1",
+  epoch: "65d0a1f4000c8",
+  offset: 9,
+  timeMs: 0,
+  payload: Event.encode(MESSAGE).finish(),
+};
 
 describe("docs/events.md", () => {
   it("lists exactly the types that are mapped", () => {
@@ -38,14 +75,29 @@ describe("docs/events.md", () => {
         value,
         headers: {},
       });
-      const { outcome } = meaningOf(envelope, Date.now());
-      expect(outcome).toBe(envelope.type.startsWith("porter.") ? "ignored" : "actions");
+      expect(meaningOf(envelope, Date.now()).outcome).toBe("actions");
     },
   );
 
   it("has examples of every family of types", () => {
     const types = examples().map((example) => (example as { type: string }).type.split(".")[0]);
-    expect(new Set(types)).toEqual(new Set(["order", "ride", "booking", "notification", "porter"]));
+    expect(new Set(types)).toEqual(new Set(["order", "ride", "booking", "notification"]));
+  });
+
+  it("lists exactly the types that are written, and every state of an offer", () => {
+    const { offer, custom, ...chat } = WRITTEN_TYPES;
+    const written = [...Object.values(chat), "offer.{state}", "{type}", "porter.location.updated"];
+    expect(custom).toBe("*");
+    expect(rowsUnder("What is written").sort()).toEqual(written.sort());
+    for (const type of offer) expect(WRITTEN).toContain(`\`${type.replace("offer.", "")}\``);
+    for (const topic of new OutboxTopics().topics) expect(page).toContain(`\`${topic}\``);
+  });
+
+  it("has an example of a message as it is written, and of a location", () => {
+    const [message, location, ...others] = examples(WRITTEN);
+    expect(others).toEqual([]);
+    expect(location).toMatchObject({ type: "porter.location.updated" });
+    expect(message).toEqual(JSON.parse(Buffer.from(recordOf(MESSAGE_ENTRY).value).toString()));
   });
 
   it("names the topics that are read and the headers of a dead letter", () => {

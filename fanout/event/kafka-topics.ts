@@ -3,7 +3,7 @@
  * tells which ones somebody has to make.
  */
 import type { Admin } from "kafkajs";
-import { describe } from "./kafka-connection.js";
+import { createKafka, describe, type KafkaConnectionOptions } from "./kafka-connection.js";
 import type { Logger } from "#fanout/fanout-logger.js";
 
 export interface WantedTopic {
@@ -42,4 +42,22 @@ export async function ensureTopics(
     }
   }
   return missing;
+}
+
+/** For topics that are written to: like `ensureTopics`, with a connection of its own. Never fails, but tells. */
+export async function makeMissingTopics(
+  connection: KafkaConnectionOptions,
+  wanted: readonly WantedTopic[],
+  logger: Logger,
+): Promise<void> {
+  const admin = createKafka(connection, logger).admin();
+  try {
+    await admin.connect();
+    const missing = await ensureTopics(admin, wanted, logger);
+    if (missing.length > 0) logger.error({ missing }, "kafka: topics are missing that somebody has to make");
+  } catch (error) {
+    logger.warn({ reason: describe(error) }, "kafka: could not look whether topics are missing");
+  } finally {
+    await admin.disconnect().catch(() => undefined);
+  }
 }

@@ -28,6 +28,8 @@ beforeEach(() => {
       greeted: () => heard.push("greeted"),
       open: (_link, { session }) => heard.push(`open ${session}`),
       frame: (_link, { session, upSequence }) => heard.push(`frame ${session} ${upSequence}`),
+      confirm: (_link, { session, positions }) =>
+        heard.push(`confirm ${session} ${Object.keys(positions).join()}`),
       close: (_link, { session }) => heard.push(`close ${session}`),
       release: (_link, session) => heard.push(`release ${session}`),
       status: () => ({ sessions: 7, onlineUsers: 5, dependencies: [], storeTimeUs: 3, accepting: true }),

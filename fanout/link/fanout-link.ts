@@ -10,6 +10,7 @@ import {
   ConnectRequest,
   ConnectResponse,
   type CloseSession,
+  type ConfirmPositions,
   type EdgeHello,
   type EdgeItem,
   type FanoutItem,
@@ -27,6 +28,7 @@ export interface FanoutLinkListener {
   greeted(link: FanoutLink): void;
   open(link: FanoutLink, open: OpenSession): void;
   frame(link: FanoutLink, frame: UpFrame): void;
+  confirm(link: FanoutLink, confirm: ConfirmPositions): void;
   close(link: FanoutLink, close: CloseSession): void;
   release(link: FanoutLink, session: number): void;
   /** What the edge's `/health` must say. */
@@ -193,6 +195,9 @@ export class FanoutLink {
         return;
       case "frame":
         listener.frame(this, item.value);
+        return;
+      case "confirm":
+        listener.confirm(this, item.value);
         return;
       case "close":
         listener.close(this, item.value);

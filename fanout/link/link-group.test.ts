@@ -40,6 +40,7 @@ function link(creditBytes = 1 << 24): { link: FanoutLink; edge: FakeEdge } {
       greeted: nothing,
       open: nothing,
       frame: nothing,
+      confirm: nothing,
       close: nothing,
       release: nothing,
       status: () => ({ sessions: 0, onlineUsers: 0, dependencies: [], storeTimeUs: 0, accepting: true }),

@@ -77,6 +77,7 @@ export class LinkHost {
         greeted: (greeted) => this.#greeted(greeted),
         open: (from, open) => sessions.open(from, open),
         frame: (from, frame) => sessions.frame(from, frame),
+        confirm: (from, confirm) => sessions.confirm(from, confirm),
         close: (from, close) => sessions.close(from, close),
         release: (from, number) => sessions.release(from, number),
         status: () => this.#status(),

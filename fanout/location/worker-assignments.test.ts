@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it, vi } from "vitest";
 import { GatewayError } from "#proto/errors.js";
 import { gate, order } from "#test/support/fanout-core.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
@@ -53,6 +53,22 @@ describe("a worker's assignments", () => {
     await assign("1");
     assignments.changed("default", "p1");
     expect(await names()).toEqual(["order:1"]);
+  });
+
+  it("hold while the directory is being rebuilt, but for those that ended; and new ones count", async () => {
+    await assign("1");
+    await assign("2");
+    await names();
+    const rebuilding = new MemoryDirectory();
+    await rebuilding.grant({ channel: order("3"), userId: "p1", relation: "assigned", expiresAtMs: 2 ** 50 });
+    const record = await rebuilding.recordOfUser("default", "p1");
+    const read = vi.spyOn(directory, "recordOfUser");
+    read.mockResolvedValueOnce({ ...record, ended: new Set(["order:2"]), isComplete: false });
+    assignments.changed("default", "p1");
+    expect((await names()).sort()).toEqual(["order:1", "order:3"]);
+    read.mockResolvedValueOnce(record);
+    assignments.changed("default", "p1");
+    expect(await names()).toEqual(["order:3"]);
   });
 
   it("that change while they are read are read again: what was read may be old", async () => {

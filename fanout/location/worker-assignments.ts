@@ -75,7 +75,12 @@ export class WorkerAssignments {
   }
 
   async #readChannels(app: string, workerId: string): Promise<readonly Channel[]> {
-    const participations = await this.options.directory.participationsOf(app, workerId);
-    return participations.filter(({ relation }) => relation === "assigned").map(({ channel }) => channel);
+    const { parts, ended, isComplete } = await this.options.directory.recordOfUser(app, workerId);
+    const channels = parts.filter(({ relation }) => relation === "assigned").map(({ channel }) => channel);
+    if (isComplete) return channels;
+    // While the directory is rebuilt, what was known and has not ended still holds.
+    const named = new Set(parts.map(({ channel }) => channel.name));
+    const known = this.#assignments.get(`${app}/${workerId}`)?.channels ?? [];
+    return [...channels, ...known.filter(({ name }) => !named.has(name) && !ended.has(name))];
   }
 }

@@ -3,7 +3,7 @@
  * partition; ids go through `keyPart`, so nothing of a user's text stands in a key unencoded.
  */
 import type { Channel } from "#fanout/channel/channel.js";
-import { keyPart, partitionOf, type Partition } from "./partitions.js";
+import { keyPart, partitionAt, partitionOf, type Partition } from "./partitions.js";
 
 /** The keys of one subject. */
 export interface ChannelKeys {
@@ -20,16 +20,22 @@ export interface ChannelKeys {
   readonly latest: string;
   /** Hash: who takes part. */
   readonly participants: string;
+  /** Changes with it. */
+  readonly participantsVersion: string;
   /** The sharded pub/sub channel. */
   readonly pubsub: string;
   /** Stream of the partition: what has to reach Kafka. */
   readonly outbox: string;
+  /** The sharded pub/sub channel that says when something was added to it. */
+  readonly outboxNews: string;
 }
 
 export interface UserKeys {
   readonly partition: Partition;
   /** Hash: what the user takes part in. */
   readonly participations: string;
+  /** Changes with it. */
+  readonly participationsVersion: string;
   /** Hash: the user's connections. */
   readonly sessions: string;
 }
@@ -43,6 +49,8 @@ export interface PlacedKey {
 /** Guards the layout that this file describes; holds its version and the partition count. */
 export const SCHEMA_KEY = "realtime-gateway:schema";
 export const SCHEMA_VERSION = 1;
+/** Signs resume tokens; the same for all gateways on this store. */
+export const RESUME_KEY = "realtime-gateway:resume-key";
 
 export function channelKeys(channel: Channel): ChannelKeys {
   const subject = `${keyPart(channel.app)}/${keyPart(channel.kind)}:${keyPart(channel.id)}`;
@@ -56,16 +64,65 @@ export function channelKeys(channel: Channel): ChannelKeys {
     answerOrder: `${base}:answer-order`,
     latest: `${base}:latest`,
     participants: `${base}:participants`,
+    participantsVersion: `${base}:participants-version`,
     pubsub: base,
     outbox: `${partition.prefix}outbox`,
+    outboxNews: `${partition.prefix}outbox-news`,
   };
+}
+
+/** Lost only with the partition's data: see `partition-sentinels.ts`. */
+export function sentinelKey(partition: Partition): string {
+  return `${partition.prefix}sentinel`;
+}
+
+/** The outbox of a partition, by the partition's index. */
+export function outboxKeys(index: number): {
+  readonly partition: Partition;
+  readonly outbox: string;
+  readonly news: string;
+} {
+  const partition = partitionAt(index);
+  return { partition, outbox: `${partition.prefix}outbox`, news: `${partition.prefix}outbox-news` };
+}
+
+export function outboxLeaseKey(lease: number, partitionIndex: number): PlacedKey {
+  const partition = partitionAt(partitionIndex);
+  return { partition, key: `${partition.prefix}outbox-lease:${lease}` };
 }
 
 export function userKeys(app: string, userId: string): UserKeys {
   const subject = `${keyPart(app)}/user:${keyPart(userId)}`;
   const partition = partitionOf(subject);
   const base = `${partition.prefix}user:${subject}`;
-  return { partition, participations: `${base}:participations`, sessions: `${base}:sessions` };
+  const participations = `${base}:participations`;
+  return {
+    partition,
+    participations,
+    participationsVersion: `${participations}-version`,
+    sessions: `${base}:sessions`,
+  };
+}
+
+/** Where a session's record for resumes is kept, beside its user's others. */
+export interface ResumableKeys {
+  readonly partition: Partition;
+  /** Hash: generation, connection, home, and a cursor for each channel. */
+  readonly record: string;
+  /** What the keys of the user's records begin with; behind it stands `part`. */
+  readonly recordPrefix: string;
+  readonly part: string;
+  /** Sorted set: the parts of the user's records by the time of their last save. */
+  readonly index: string;
+}
+
+export function resumableKeys(owner: { app: string; userId: string }, sessionId: string): ResumableKeys {
+  const subject = `${keyPart(owner.app)}/user:${keyPart(owner.userId)}`;
+  const partition = partitionOf(subject);
+  const base = `${partition.prefix}user:${subject}`;
+  const part = keyPart(sessionId);
+  const recordPrefix = `${base}:resumable:`;
+  return { partition, record: `${recordPrefix}${part}`, recordPrefix, part, index: `${base}:resumables` };
 }
 
 export function locationKey(app: string, workerId: string): PlacedKey {

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { channelOf } from "#fanout/channel/channel.js";
-import { channelKeys, edgeLeaseKey, locationKey, userKeys } from "./keys.js";
+import { channelKeys, edgeLeaseKey, locationKey, sentinelKey, userKeys } from "./keys.js";
 import { keyPart, PARTITION_COUNT, partitionOf, PARTITIONS, SLOT_COUNT, slotOf } from "./partitions.js";
 
 describe("partitions", () => {
@@ -52,11 +52,21 @@ describe("keys", () => {
     const channel = channelKeys(channelOf("default", "order", "42"));
     const user = userKeys("default", "u1");
     const keys = Object.values(channel).filter((key) => typeof key === "string");
-    expect(keys).toHaveLength(8);
-    expect(new Set(keys).size).toBe(8);
+    expect(keys).toHaveLength(10);
+    expect(new Set(keys).size).toBe(10);
     for (const key of keys) expect(key.startsWith(channel.partition.prefix)).toBe(true);
     expect(user.sessions.startsWith(user.partition.prefix)).toBe(true);
     expect(user.participations.startsWith(user.partition.prefix)).toBe(true);
+  });
+
+  it("of one subject lie in one slot, as Redis finds it, and so does their partition's sentinel", () => {
+    for (const id of ["42", "a}b{c", "{x}", "", "é"]) {
+      const { partition, ...channel } = channelKeys(channelOf("default", "order", id));
+      const { partition: ofUser, ...user } = userKeys("default", id);
+      const slots = (keys: readonly string[]): Set<number> => new Set(keys.map(slotOfKey));
+      expect(slots([...Object.values(channel), sentinelKey(partition)]).size).toBe(1);
+      expect(slots([...Object.values(user), sentinelKey(ofUser)]).size).toBe(1);
+    }
   });
 
   it("are distinct for distinct ids, whatever these are", () => {
@@ -71,3 +81,10 @@ describe("keys", () => {
     for (const key of keys) expect(key).toMatch(/^\{[0-9a-z]+\}:[A-Za-z0-9_.@|+=~:/-]+$/);
   });
 });
+
+/** From the Redis Cluster specification: only what stands between the first brace and the next closing one counts. */
+function slotOfKey(key: string): number {
+  const open = key.indexOf("{");
+  const close = key.indexOf("}", open + 1);
+  return slotOf(open >= 0 && close > open + 1 ? key.slice(open + 1, close) : key);
+}

@@ -33,7 +33,11 @@ export const PARTITIONS: readonly Partition[] = findPartitions();
 
 /** The partition of a subject, named as in "app/order:42". */
 export function partitionOf(subject: string): Partition {
-  const partition = PARTITIONS[mix(eventTag(subject)) % PARTITION_COUNT];
+  return partitionAt(mix(eventTag(subject)) % PARTITION_COUNT);
+}
+
+export function partitionAt(index: number): Partition {
+  const partition = PARTITIONS[index];
   if (partition === undefined) throw new RangeError("a partition index out of range");
   return partition;
 }

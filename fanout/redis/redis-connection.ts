@@ -152,6 +152,15 @@ export class RedisConnection {
     return Number(seconds) * 1_000_000 + Number(microseconds);
   }
 
+  /** Whether this is still a Redis that can be used; signs one that was emptied. A fault is told, not thrown. */
+  async checkSchema(): Promise<void> {
+    try {
+      await checkSchema(this.#client);
+    } catch (error) {
+      this.#onFault("redis schema", error);
+    }
+  }
+
   /** Ends both connections at once; what is in flight fails. */
   close(): void {
     this.#isClosed = true;
@@ -187,7 +196,7 @@ export class RedisConnection {
     this.#announce();
     if (!this.#isOpen) return;
     // A Redis that comes back may have lost its data, or be another one.
-    checkSchema(this.#client).catch((error: unknown) => this.#onFault("redis schema after reconnect", error));
+    void this.checkSchema();
   }
 
   #failed(error: unknown): void {

@@ -55,10 +55,7 @@ export class FrameDispatcher {
       "a frame",
     );
     try {
-      checkEnvelope(frame);
-      if (up.deadlineUs > 0 && this.options.clock.nowUs() > up.deadlineUs) {
-        throw new GatewayError("expired", "the frame waited too long for a fanout, and has no effect");
-      }
+      checkFrame(frame, up, this.options.clock);
       // The table holds for each body type the handler of that type; TypeScript cannot follow the pairing.
       const handler = this.options.handlers[body.$case] as FrameHandler<ClientBodyType> | undefined;
       if (handler === undefined) {
@@ -69,7 +66,9 @@ export class FrameDispatcher {
       const answer = (body: ServerBody): void => session.send({ replyTo: frame.id, body });
       // What a handler has answered itself is not dealt with before it returns: it goes on behind its answer.
       const finish = (result: FrameResult): void => {
-        if (result === ANSWERED || (result === undefined && frame.id === 0)) return;
+        if (result === ANSWERED) return;
+        // Nobody waits for the reply to a frame without an id; what was asked for is given all the same.
+        if (frame.id === 0 && (result === undefined || result.$case === "reply")) return;
         session.answer({ replyTo: frame.id, body: result ?? EMPTY_REPLY }, up.upSequence);
       };
       const context: FrameContext = {
@@ -122,10 +121,14 @@ function requestKey(session: Session, frame: ClientFrame, up: UpFrame): string {
 
 const EMPTY_REPLY = { $case: "reply", value: { position: undefined, id: "", timeMs: 0 } } as const;
 
-function checkEnvelope(frame: ClientFrame): void {
+/** What holds for frames of every body. @throws GatewayError invalid_argument, expired. */
+export function checkFrame(frame: ClientFrame, up: UpFrame, clock: StoreClock): void {
   if (frame.correlationId.length > MAX_CORRELATION_ID) throw tooLong("correlation_id", MAX_CORRELATION_ID);
   if (frame.traceparent.length > MAX_TRACEPARENT) throw tooLong("traceparent", MAX_TRACEPARENT);
   if (frame.requestId.length > MAX_REQUEST_ID) throw tooLong("request_id", MAX_REQUEST_ID);
+  if (up.deadlineUs > 0 && clock.nowUs() > up.deadlineUs) {
+    throw new GatewayError("expired", "the frame waited too long for a fanout, and has no effect");
+  }
 }
 
 function tooLong(field: string, limit: number): GatewayError {

@@ -45,7 +45,7 @@ describe("a change of who takes part", () => {
   });
 
   it("is asked again until the directory answers: nobody is unsubscribed for a store that is away", async () => {
-    const participants = vi.spyOn(core.directory, "participants");
+    const participants = vi.spyOn(core.directory, "recordOf");
     participants.mockRejectedValueOnce(new GatewayError("unavailable", "away"));
     const ending = core.directory.end(channel, "one");
     await ending;

@@ -1,6 +1,7 @@
 /**
  * Permissions of live followers, checked again when a channel's participants changed: who takes part no
- * more is unsubscribed at once and told why.
+ * more is unsubscribed at once and told why. While the directory is being rebuilt after a loss, who is not found is
+ * not checked: a subscription outlives the record of its permission.
  */
 import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { Channel } from "#fanout/channel/channel.js";
@@ -8,7 +9,7 @@ import type { Channels } from "#fanout/channel/channels.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import { mayFollow } from "#fanout/policy/policy.js";
 import type { FanoutCounters } from "../fanout-counters.js";
-import { unsubscribed } from "./handlers/subscribe.js";
+import { unsubscribed } from "./subscription-frames.js";
 import type { Session } from "./session.js";
 
 const RETRY_MS = 1000;
@@ -25,15 +26,17 @@ export class MembershipCheck {
   async check(channel: Channel, followers: readonly Session[]): Promise<void> {
     if (followers.length === 0) return;
     try {
-      const participants = await this.options.directory.participants(channel);
-      const byUser = new Map(participants.map((participation) => [participation.userId, participation]));
+      const { parts, ended, isComplete, version } = await this.options.directory.recordOf(channel);
+      this.options.channels.get(channel)?.membersChecked(version);
+      const byUser = new Map(parts.map((participation) => [participation.userId, participation]));
       for (const session of followers) {
         const participation = byUser.get(session.principal.userId);
         const followed = session.follows.get(channel.key);
         if (followed !== undefined && participation !== undefined) {
           followed.partEndsAtMs = Math.min(followed.partEndsAtMs, participation.expiresAtMs);
         }
-        if (!mayFollow(session.principal, channel, participation)) this.#end(session, channel);
+        const isKnown = isComplete || participation !== undefined || ended.has(session.principal.userId);
+        if (isKnown && !mayFollow(session.principal, channel, participation)) this.#end(session, channel);
       }
     } catch {
       // Nobody is unsubscribed for a store that is away; the question is asked again until it is answered.

@@ -8,6 +8,7 @@ import { CloseCode } from "#proto/close-codes.js";
 import {
   SessionSnapshot,
   type CloseSession,
+  type ConfirmPositions,
   type OpenSession,
   type UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
@@ -21,22 +22,30 @@ import type { FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import type { FrameDispatcher } from "./frame-dispatcher.js";
 import type { MembershipCheck } from "./membership-check.js";
+import type { RegistryKeeper } from "./registry-keeper.js";
+import type { ResumableKeeper } from "./resumable-keeper.js";
+import { ResumableRecord } from "./resumable-record.js";
 import { Session } from "./session.js";
 import type { SessionOpener } from "./session-opener.js";
-import type { RegistryKeeper } from "./registry-keeper.js";
+import { REPLACED_MESSAGE, type SessionResumer } from "./session-resumer.js";
 
 export interface SessionHostOptions {
   readonly channels: Channels;
   readonly registry: RegistryKeeper;
+  readonly resumables: ResumableKeeper;
   readonly assignments: WorkerAssignments;
   readonly dispatcher: FrameDispatcher;
   readonly opener: SessionOpener;
+  readonly resumer: SessionResumer;
   readonly membership: MembershipCheck;
   readonly counters: FanoutCounters;
   readonly logger: Logger;
 }
 
 const UNREADABLE = Symbol("a state that is none");
+const NO_STATE = new Uint8Array(0);
+/** Who said that they resume and do not are new after so long. */
+const FIRST_FRAME_MS = 5000;
 const RETRY_AFTER_MESSAGE = "the store is away; reconnect in a moment";
 
 export class SessionHost {
@@ -76,12 +85,18 @@ export class SessionHost {
       link,
       open,
       principal,
-      sessionId: snapshot?.sessionId ?? randomUUID(),
+      resumable: new ResumableRecord({
+        app: principal.app,
+        userId: principal.userId,
+        connectionId: open.connectionId,
+        sessionId: snapshot?.sessionId ?? randomUUID(),
+        generation: snapshot?.generation ?? 1,
+        isGenerationConfirmed: snapshot?.isGenerationConfirmed ?? false,
+      }),
       sampleCounter: snapshot?.sampleCounter ?? 0,
-      generation: snapshot?.generation ?? 1,
-      isGenerationConfirmed: snapshot?.isGenerationConfirmed ?? false,
       handle: this.#options.dispatcher.handle,
     });
+    session.resumable.onReplaced = () => session.close(CloseCode.REPLACED, REPLACED_MESSAGE);
     this.#add(session);
     void this.#begin(session, snapshot);
   }
@@ -90,9 +105,18 @@ export class SessionHost {
     this.#byLink.get(link)?.get(frame.session)?.take(frame);
   }
 
+  /** A socket has what was written to it. */
+  confirm(link: FanoutLink, { session: number, positions }: ConfirmPositions): void {
+    this.#byLink.get(link)?.get(number)?.confirm(positions);
+  }
+
   close(link: FanoutLink, { session: number }: CloseSession): void {
     const session = this.#byLink.get(link)?.get(number);
     if (session === undefined) return;
+    if (session.isAwaitingFirst) {
+      this.#remove(session);
+      return;
+    }
     // Who sends something and leaves has sent it.
     session.silence();
     session.whenIdle(() => {
@@ -106,14 +130,17 @@ export class SessionHost {
   release(link: FanoutLink, number: number): void {
     const session = this.#byLink.get(link)?.get(number);
     if (session === undefined) return;
-    session.whenIdle(() => {
+    const release = (): void => {
       if (session.isEnded) return;
       link.flushAcknowledged();
-      const state = session.snapshot();
+      // What was never open has nothing to hand on: the next home opens it anew.
+      const state = session.isOpen ? session.snapshot() : NO_STATE;
       this.#remove(session);
       this.#options.counters.sessionsReleased += 1;
       link.send({ $case: "released", value: { session: number, state } });
-    });
+    };
+    if (session.isAwaitingFirst) release();
+    else session.whenIdle(release);
   }
 
   /** The edge is gone, or has taken its sessions elsewhere: their records are left to their new homes. */
@@ -155,6 +182,7 @@ export class SessionHost {
     for (const sessions of this.#byLink.values()) {
       const records = [...sessions.values()].flatMap(({ record }) => record ?? []);
       this.#options.registry.refresh(records);
+      this.#options.resumables.refresh([...sessions.values()].map(({ resumable }) => resumable));
     }
   }
 
@@ -175,10 +203,8 @@ export class SessionHost {
   async #begin(session: Session, snapshot: SessionSnapshot | undefined): Promise<void> {
     const { opener, counters, logger } = this.#options;
     try {
-      if (snapshot === undefined) {
-        await opener.openNew(session);
-        counters.sessionsOpened += 1;
-      } else {
+      if (snapshot === undefined) await this.#open(session);
+      else {
         await opener.restore(session, snapshot);
         counters.sessionsRestored += 1;
       }
@@ -191,6 +217,23 @@ export class SessionHost {
       session.close(CloseCode.OVERLOADED, RETRY_AFTER_MESSAGE);
       session.fail();
     }
+  }
+
+  /** Opens a session that has no home yet: a new one, or one that is continued. */
+  async #open(session: Session): Promise<void> {
+    const { opener, resumer, counters } = this.#options;
+    const { awaitsResume, nextUpSequence, replyTo } = session.open;
+    // Where the first frame was dealt with by an earlier home, there is nothing to wait for.
+    const isAwaited = awaitsResume && nextUpSequence === 1;
+    const first = isAwaited ? await session.firstFrame(FIRST_FRAME_MS) : undefined;
+    if (session.isEnded) return;
+    const outcome = first === undefined ? "not asked for" : await resumer.resume(session, first);
+    if (outcome === "resumed") {
+      counters.sessionsResumed += 1;
+      return;
+    }
+    await opener.openNew(session, outcome === "refused" ? 0 : replyTo);
+    counters.sessionsOpened += 1;
   }
 
   #add(session: Session): void {
@@ -224,6 +267,8 @@ export class SessionHost {
     }
     session.follows.clear();
     session.end();
+    session.resumable.onReplaced = undefined;
+    this.#options.resumables.flush(session.resumable);
     const user = userKey(session);
     const ofUser = this.#byUser.get(user);
     ofUser?.delete(session);

@@ -7,23 +7,27 @@ import { UnsubscribeReason, type Welcome } from "#proto/gen/realtime/client/v1/s
 import type { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import { GatewayError } from "#proto/errors.js";
 import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
-import type { Broker, StreamPosition } from "#fanout/channel/broker.js";
+import type { StreamPosition } from "#fanout/channel/broker.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
-import { replay, type Replay } from "#fanout/channel/replay.js";
-import type { Directory } from "#fanout/directory/directory.js";
+import type { Replay } from "#fanout/channel/replay.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
-import { checkMayFollow, subscribed, unsubscribed } from "./handlers/subscribe.js";
-import type { Session } from "./session.js";
+import type { ChannelEntry } from "./channel-entry.js";
 import type { RegistryKeeper } from "./registry-keeper.js";
+import type { ResumableKeeper } from "./resumable-keeper.js";
+import type { ResumeKeys } from "./resume-keys.js";
+import { signResumeToken } from "./resume-token.js";
+import type { Session } from "./session.js";
+import { subscribed, unsubscribed } from "./subscription-frames.js";
 
 export interface SessionOpenerOptions {
   readonly fanoutId: string;
   readonly channels: Channels;
-  readonly broker: Broker;
-  readonly directory: Directory;
+  readonly entry: ChannelEntry;
   readonly registry: RegistryKeeper;
+  readonly resumables: ResumableKeeper;
+  readonly resumeKeys: ResumeKeys;
   readonly clock: StoreClock;
   readonly counters: FanoutCounters;
 }
@@ -36,69 +40,103 @@ export class SessionOpener {
   }
 
   /** @throws GatewayError unavailable while the store is away. */
-  async openNew(session: Session): Promise<void> {
-    const { channels } = this.#options;
+  async openNew(session: Session, replyTo: number): Promise<void> {
+    const { channels, resumables } = this.#options;
     const own = channels.acquire(userChannel(session.principal.app, session.principal.userId));
+    session.resumable.at(this.#options.clock.nowUs());
+    // Where nobody of this user was here before, the position is not known before the record is made.
+    session.resumable.follow(own.channel.name, own.position);
     try {
-      await Promise.all([own.active(), this.#register(session)]);
+      await Promise.all([own.active(), this.register(session), resumables.create(session.resumable)]);
       if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
     } catch (thrown) {
       channels.release(own);
       throw thrown;
     }
     session.send({
-      replyTo: session.open.replyTo,
-      body: { $case: "welcome", value: this.#welcome(session) },
+      replyTo,
+      body: { $case: "welcome", value: this.welcome(session, { resumed: false }) },
     });
     session.send({ replyTo: 0, body: subscribed(own, { recovered: false, latest: [] }) });
-    session.join(own, own.position);
-    session.saveState();
+    session.join(own, own.position, own.position);
+    session.opened();
   }
 
   async restore(session: Session, snapshot: SessionSnapshot): Promise<void> {
-    // The record serves others' questions; the session does not wait for it.
-    this.#register(session).catch(() => (this.#options.counters.storeFailures += 1));
+    const { clock, counters, resumables } = this.#options;
+    session.resumable.at(clock.nowUs());
+    session.resumable.inherit(snapshot.channels);
+    // The records serve others' questions and later connections; the session does not wait for them.
+    this.register(session).catch(() => (counters.storeFailures += 1));
+    // A home of the release before this one has given no token, and saved nothing.
+    if (snapshot.generation > 0) resumables.keep(session.resumable);
     await Promise.all(
       [...new Set(snapshot.channels)].map((name) =>
         this.#restoreChannel(session, parseChannelName(session.principal.app, name, "")),
       ),
     );
-    session.saveState();
+    // When an earlier home welcomed it is not known; what the socket sends from here on came after it.
+    session.welcomed(clock.nowUs());
+    session.opened();
+  }
+
+  /** Lets others know of the connection. @throws GatewayError unavailable; then it is done later. */
+  async register(session: Session): Promise<void> {
+    const { registry, clock, fanoutId } = this.#options;
+    const { open, principal, link } = session;
+    const nowUs = clock.nowUs();
+    session.record = {
+      sessionId: session.sessionId,
+      connectionId: session.connectionId,
+      app: principal.app,
+      userId: principal.userId,
+      role: principal.role,
+      deviceId: open.deviceId,
+      platform: open.platform,
+      edgeIncarnation: link.edgeIncarnation,
+      fanoutId,
+      connectedAtMs: Math.floor(nowUs / 1000),
+      generation: nowUs,
+    };
+    await registry.put(session.record);
+  }
+
+  /** What is said first; from here on the session counts as welcomed. */
+  welcome(session: Session, { resumed }: { readonly resumed: boolean }): Welcome {
+    const { principal, open, link, resumable } = session;
+    const { clock, resumeKeys } = this.#options;
+    const nowUs = clock.nowUs();
+    session.welcomed(nowUs);
+    return {
+      connectionId: session.connectionId,
+      sessionId: session.sessionId,
+      userId: principal.userId,
+      role: principal.role,
+      serverId: link.edgeId,
+      resumeToken: signResumeToken(resumeKeys.signing, principal, resumable),
+      tokenExpiresAtMs: principal.expiresAt * 1000,
+      heartbeatIntervalMs: open.heartbeatIntervalMs,
+      serverTimeMs: Math.floor(nowUs / 1000),
+      resumed,
+    };
   }
 
   async #restoreChannel(session: Session, channel: Channel): Promise<void> {
-    const { channels, directory, broker } = this.#options;
+    const { channels, entry } = this.#options;
     const after = session.open.positions[channel.name];
-    const followed = channels.acquire(channel);
     try {
-      await followed.active();
-      while (!session.follows.has(channel.key)) {
-        const { signals } = followed;
-        const partEndsAtMs = await checkMayFollow(directory, session, channel);
-        await replay({
-          broker,
-          followed,
-          after,
-          whenCaughtUp: (missed) => {
-            // Permission may have ended since it was checked: then it is checked again.
-            if (followed.signals === signals && !session.isEnded) {
-              followed.partEndsAtMs = Math.min(followed.partEndsAtMs, partEndsAtMs);
-              this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
-            }
-          },
-        });
-        if (session.isEnded) {
-          channels.release(followed);
-          return;
-        }
-      }
+      const join = (followed: FollowedChannel, missed: Replay): void =>
+        this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
+      await entry.enter({ session, channel, after, join });
     } catch (thrown) {
-      if (session.isEnded || !(thrown instanceof GatewayError) || thrown.kind !== "unavailable") {
-        channels.release(followed);
-        if (!session.isEnded) this.#tellEnded(session, channel);
+      if (session.isEnded) return;
+      if (thrown instanceof GatewayError && thrown.kind === "unavailable") {
+        this.#joinWithoutStore(session, channels.acquire(channel), after);
         return;
       }
-      this.#joinWithoutStore(session, followed, after);
+      session.resumable.unfollow(channel.name);
+      const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
+      session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
     }
   }
 
@@ -123,46 +161,5 @@ export class SessionOpener {
     const isOwed = after === undefined || followed.owe(after);
     if (!isOwed) this.#tellMissed(session, followed, followed.position);
     session.join(followed, isOwed ? after : followed.position);
-  }
-
-  #tellEnded(session: Session, channel: Channel): void {
-    const body = unsubscribed(channel, UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED);
-    session.send({ replyTo: 0, body });
-  }
-
-  async #register(session: Session): Promise<void> {
-    const { registry, clock, fanoutId } = this.#options;
-    const { open, principal, link } = session;
-    const nowUs = clock.nowUs();
-    session.record = {
-      sessionId: session.sessionId,
-      connectionId: session.connectionId,
-      app: principal.app,
-      userId: principal.userId,
-      role: principal.role,
-      deviceId: open.deviceId,
-      platform: open.platform,
-      edgeIncarnation: link.edgeIncarnation,
-      fanoutId,
-      connectedAtMs: Math.floor(nowUs / 1000),
-      generation: nowUs,
-    };
-    await registry.put(session.record);
-  }
-
-  #welcome(session: Session): Welcome {
-    const { principal, open, link } = session;
-    return {
-      connectionId: session.connectionId,
-      sessionId: session.sessionId,
-      userId: principal.userId,
-      role: principal.role,
-      serverId: link.edgeId,
-      resumeToken: "",
-      tokenExpiresAtMs: principal.expiresAt * 1000,
-      heartbeatIntervalMs: open.heartbeatIntervalMs,
-      serverTimeMs: Math.floor(this.#options.clock.nowUs() / 1000),
-      resumed: false,
-    };
   }
 }

@@ -3,6 +3,7 @@
  * other in the order in which the socket sent them. What a frame does is its handler's business.
  */
 import { encodeServerFrame } from "#proto/frame-codec.js";
+import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import type { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import {
   DeliveryClass,
@@ -20,16 +21,15 @@ import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/
 import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
 import type { GroupMember } from "#fanout/link/link-group.js";
+import type { ResumableRecord } from "./resumable-record.js";
 
 export interface SessionOptions {
   readonly link: FanoutLink;
   readonly open: OpenSession;
   readonly principal: Principal;
-  readonly sessionId: string;
+  /** Which session it is, and what is saved of it. */
+  readonly resumable: ResumableRecord;
   readonly sampleCounter: number;
-  /** Of its resume token. */
-  readonly generation: number;
-  readonly isGenerationConfirmed: boolean;
   /** Deals with one frame; never throws. Returns a promise only where it must wait. */
   readonly handle: (session: Session, frame: UpFrame) => Promise<void> | undefined;
 }
@@ -40,7 +40,7 @@ export class Session implements GroupMember {
   readonly framing: Framing;
   readonly principal: Principal;
   readonly capability: Capability;
-  readonly sessionId: string;
+  readonly resumable: ResumableRecord;
   readonly namespace: string;
   readonly open: OpenSession;
   readonly link: FanoutLink;
@@ -48,15 +48,17 @@ export class Session implements GroupMember {
   readonly follows = new Map<string, FollowedChannel>();
   /** Locations since the last one that was sampled. */
   sampleCounter: number;
-  /** Of its resume token; grows with each resume. */
-  generation: number;
-  /** Whether the client is known to have the token of this generation. */
-  isGenerationConfirmed: boolean;
+  /** Its entry in the registry of connections. */
   record: SessionRecord | undefined;
   readonly #handle: SessionOptions["handle"];
   #frames: UpFrame[] = [];
   #lastUpSequence: number;
+  /** What is sent after this proves that the client has its welcome. */
+  #welcomedAtUs = Infinity;
+  #firstCame: (() => void) | undefined;
+  #upSequenceInHand = 0;
   #isBusy = true;
+  #isOpen = false;
   #isEnded = false;
   #isSilent = false;
   #hasFailed = false;
@@ -71,19 +73,67 @@ export class Session implements GroupMember {
     this.namespace = options.open.namespace;
     this.principal = options.principal;
     this.capability = capabilityOf(options.principal.role);
-    this.sessionId = options.sessionId;
+    this.resumable = options.resumable;
     this.sampleCounter = options.sampleCounter;
-    this.generation = options.generation;
-    this.isGenerationConfirmed = options.isGenerationConfirmed;
     this.#handle = options.handle;
     this.#lastUpSequence = options.open.nextUpSequence - 1;
+  }
+
+  get sessionId(): string {
+    return this.resumable.sessionId;
   }
 
   get isEnded(): boolean {
     return this.#isEnded;
   }
 
-  /** The session is open: frames that waited are dealt with now. */
+  /** Everything that it begins with is said: its state may be told. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  get isAwaitingFirst(): boolean {
+    return this.#firstCame !== undefined;
+  }
+
+  /** Of the frame that is being dealt with. */
+  get upSequenceInHand(): number {
+    return this.#upSequenceInHand;
+  }
+
+  /** The frame that came first, left in its place; undefined where none came in time or none will. */
+  firstFrame(withinMs: number): Promise<UpFrame | undefined> {
+    const [first] = this.#frames;
+    if (first !== undefined || this.#isEnded) return Promise.resolve(first);
+    return new Promise((resolve) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.#firstCame = undefined;
+        resolve(this.#frames[0]);
+      };
+      const timer = setTimeout(settle, withinMs).unref();
+      this.#firstCame = settle;
+    });
+  }
+
+  /** The first frame was dealt with while the session was being opened. */
+  dealtWithFirst(): void {
+    const first = this.#frames.shift();
+    if (first !== undefined) this.#done(first);
+  }
+
+  /** The welcome was sent, at this time of the store. */
+  welcomed(nowUs: number): void {
+    this.#welcomedAtUs = nowUs;
+  }
+
+  /** Everything that it begins with is said. */
+  opened(): void {
+    this.#isOpen = true;
+    this.saveState();
+  }
+
+  /** Frames that waited are dealt with now. */
   begin(): void {
     this.#isBusy = false;
     this.#run();
@@ -100,8 +150,18 @@ export class Session implements GroupMember {
   take(frame: UpFrame): void {
     if (this.#isEnded || this.#hasFailed || frame.upSequence <= this.#lastUpSequence) return;
     this.#lastUpSequence = frame.upSequence;
+    if (frame.receivedAtUs > this.#welcomedAtUs) this.#confirmGeneration();
     this.#frames.push(frame);
+    this.#firstCame?.();
     this.#run();
+  }
+
+  /** The socket has what was written to it up to these positions. */
+  confirm(positions: Readonly<Record<string, Position>>): void {
+    if (this.#welcomedAtUs < Infinity) this.#confirmGeneration();
+    for (const [name, position] of Object.entries(positions)) {
+      if (this.follows.has(`${this.principal.app}/${name}`)) this.resumable.confirm(name, position);
+    }
   }
 
   /** Calls back once everything that was taken is dealt with. */
@@ -119,6 +179,7 @@ export class Session implements GroupMember {
     this.#isSilent = true;
     this.#isEnded = true;
     this.#frames = [];
+    this.#firstCame?.();
   }
 
   send(frame: ServerFrame): void {
@@ -160,22 +221,27 @@ export class Session implements GroupMember {
     });
   }
 
-  /** The socket gets the channel's events behind `after` from now on. */
-  join(channel: FollowedChannel, after: StreamPosition | undefined): void {
+  /**
+   * The socket gets the channel's events behind `after` from now on. A resume begins behind the cursor; absent:
+   * where an earlier home has saved that it does.
+   */
+  join(channel: FollowedChannel, after: StreamPosition | undefined, cursor?: StreamPosition): void {
     this.follows.set(channel.channel.key, channel);
     channel.followers.add(this);
+    this.resumable.follow(channel.channel.name, cursor);
     this.link.join(this, channel, after);
   }
 
   leave(channel: FollowedChannel): void {
     this.follows.delete(channel.channel.key);
     channel.followers.delete(this);
+    this.resumable.unfollow(channel.channel.name);
     this.link.leave(this, channel);
   }
 
-  /** Gives the edge what the next home must know. */
+  /** Gives the edge what the next home must know. Before the session is open that would be half of it. */
   saveState(): void {
-    if (!this.#isSilent)
+    if (this.#isOpen && !this.#isSilent)
       this.link.send({ $case: "state", value: { session: this.number, state: this.snapshot() } });
   }
 
@@ -185,8 +251,8 @@ export class Session implements GroupMember {
       channels: [...this.follows.values()].map(({ channel }) => channel.name),
       upSequence: this.#lastUpSequence,
       sampleCounter: this.sampleCounter,
-      generation: this.generation,
-      isGenerationConfirmed: this.isGenerationConfirmed,
+      generation: this.resumable.generation,
+      isGenerationConfirmed: this.resumable.isGenerationConfirmed,
     }).finish();
   }
 
@@ -212,6 +278,7 @@ export class Session implements GroupMember {
         callback?.();
         return;
       }
+      this.#upSequenceInHand = frame.upSequence;
       const working = this.#handle(this, frame);
       if (working === undefined) this.#done(frame);
       else {
@@ -223,6 +290,12 @@ export class Session implements GroupMember {
         });
       }
     }
+  }
+
+  #confirmGeneration(): void {
+    if (this.resumable.isGenerationConfirmed) return;
+    this.resumable.confirmGeneration();
+    this.saveState();
   }
 
   #done(frame: UpFrame): void {

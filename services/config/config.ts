@@ -6,6 +6,7 @@ import type { AdmissionLimits } from "#edge/admission/admission.js";
 import type { JwtOptions } from "#edge/auth/jwt-verifier.js";
 import type { LinkClientTls } from "#edge/link/grpc-connect.js";
 import type { SlowSocketLimits } from "#edge/socket/socket-writer.js";
+import type { OutboxTopicsOptions } from "#fanout/channel/outbox-topics.js";
 import type { KafkaConnectionOptions } from "#fanout/event/kafka-connection.js";
 import type { RedisConnectionOptions } from "#fanout/redis/redis-clients.js";
 
@@ -49,6 +50,8 @@ export interface SocketConfig {
   readonly admission: AdmissionLimits;
   readonly firstFrameDeadlineMs: number;
   readonly heartbeatIntervalMs: number;
+  /** 0: none. */
+  readonly maxConnectionLifetimeMs: number;
   readonly maxPayloadBytes: number;
   readonly maxFragments: number;
   readonly slow: SlowSocketLimits;
@@ -102,6 +105,11 @@ export interface LogicConfig {
   readonly locationSampleEvery: number;
   readonly locationTtlMs: number;
   readonly sessionTtlMs: number;
+  readonly directoryRebuildWindowMs: number;
+  /** Which of the apps' own events must reach Kafka too. */
+  readonly outbox: OutboxTopicsOptions;
+  /** That may wait for Kafka in each partition of the store. */
+  readonly outboxMaxEvents: number;
   /** `undefined`: state is kept in the process. */
   readonly redis: RedisConnectionOptions | undefined;
   /** `undefined`: events stay in the process. */

@@ -46,6 +46,7 @@ describe("the schema and the loaders", () => {
       heartbeatIntervalMs: 25_000,
       slow: { conflateBytes: 65_536, closeBytes: 1_048_576 },
       maxQueuedBytes: 268_435_456,
+      maxConnectionLifetimeMs: 0,
       drainWindowMs: 30_000,
       trustUserType: false,
       link: { addresses: "127.0.0.1:50052", token: undefined, tls: undefined },
@@ -59,6 +60,8 @@ describe("the schema and the loaders", () => {
       locationSampleEvery: 10,
       locationTtlMs: 3_600_000,
       sessionTtlMs: 86_400_000,
+      directoryRebuildWindowMs: 600_000,
+      outbox: { customTypes: [], customTopic: "custom-events" },
       redis: undefined,
       kafka: undefined,
     });
@@ -221,6 +224,19 @@ describe("stores", () => {
       groupId: "realtime-gateway-group",
       topics: { orders: "order-events", porters: "porter-events", notifications: "notification-events" },
     });
+  });
+
+  test("the apps' own events reach Kafka by their types", () => {
+    const outbox = (environment: Environment) => loadFanoutConfig(environment).outbox;
+    expect(outbox({ OUTBOX_CUSTOM_TYPES: "job.done, survey_v2", KAFKA_CUSTOM_TOPIC: "app.events" })).toEqual({
+      customTypes: ["job.done", "survey_v2"],
+      customTopic: "app.events",
+    });
+    expect(outbox({ OUTBOX_CUSTOM_TYPES: "" }).customTypes).toEqual([]);
+    for (const types of ["job done", "a,,b", "é", "x".repeat(65)]) {
+      expect(faultsOf("fanout", { OUTBOX_CUSTOM_TYPES: types }).join()).toContain("OUTBOX_CUSTOM_TYPES");
+    }
+    expect(faultsOf("gateway", { KAFKA_CUSTOM_TOPIC: "a b" }).join()).toContain("KAFKA_CUSTOM_TOPIC");
   });
 
   test("a fanout that keeps its state to itself says so", () => {

@@ -5,6 +5,7 @@ import { readKafka } from "./kafka-config.js";
 import { isLoopback } from "./loopback.js";
 import { readRedis } from "./redis-config.js";
 import { readMutualTls } from "./tls-files.js";
+import { kafkaVariables } from "./variables/kafka.js";
 import { logicVariables } from "./variables/logic.js";
 
 export interface LogicSurroundings {
@@ -24,6 +25,12 @@ export function readLogic(
     locationSampleEvery: reader.get(logicVariables.locationSampleEvery),
     locationTtlMs: reader.get(logicVariables.locationTtlMs),
     sessionTtlMs: reader.get(logicVariables.sessionTtlMs),
+    directoryRebuildWindowMs: reader.get(logicVariables.directoryRebuildWindowMs),
+    outbox: {
+      customTypes: reader.get(kafkaVariables.outboxCustomTypes) ?? [],
+      customTopic: reader.get(kafkaVariables.customTopic),
+    },
+    outboxMaxEvents: reader.get(logicVariables.outboxMaxEvents),
     redis: readRedis(reader),
     kafka: readKafka(reader, serverId),
   };

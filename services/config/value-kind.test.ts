@@ -6,6 +6,7 @@ import {
   integer,
   jsonObject,
   listOf,
+  orZero,
   size,
   text,
   trueOrFalse,
@@ -54,6 +55,16 @@ describe("an address", () => {
   test.each(["fanout", "fanout:", ":1", "fanout:0", "fanout:65536", "2001:db8::1:443", "a b:1"])(
     "is not %j",
     (value) => expect(read(hostAndPort, value)).toBeUndefined(),
+  );
+});
+
+test("a duration that may be off is so by 0 in any unit, and else keeps to its bounds", () => {
+  const kind = orZero(duration({ min: "10s", max: "30d" }));
+  expect(["0", "0s", "0h", "10s", "1h"].map((value) => read(kind, value))).toEqual([
+    0, 0, 0, 10_000, 3_600_000,
+  ]);
+  expect(["9s", "31d", "10", "00", "off", "-1s", "0.5h"].map((value) => read(kind, value))).toEqual(
+    Array(7).fill(undefined),
   );
 });
 

@@ -62,6 +62,14 @@ export function duration({ min, max }: { readonly min: string; readonly max: str
   };
 }
 
+/** Also 0, which needs no unit: the bounds are those of what is not off. */
+export function orZero(kind: ValueKind<number>): ValueKind<number> {
+  return {
+    expects: `0, or ${kind.expects}`,
+    parse: (value, files) => (/^0(ms|s|m|h|d)?$/.test(value) ? 0 : kind.parse(value, files)),
+  };
+}
+
 const SIZE_UNITS_BYTES = { "": 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
 /** Read as bytes. */

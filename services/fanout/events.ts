@@ -6,8 +6,11 @@ import type { Dependency } from "#proto/gen/realtime/link/v1/link.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import type { EventSink } from "#fanout/event/event-sink.js";
 import { KafkaEventSink } from "#fanout/event/event-sink-kafka.js";
+import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
+import { deadLetterTopic } from "#fanout/event/dead-letter.js";
 import type { EventSource } from "#fanout/event/event-source.js";
 import { KafkaEventSource } from "#fanout/event/event-source-kafka.js";
+import { makeMissingTopics } from "#fanout/event/kafka-topics.js";
 import type { Logger } from "#fanout/fanout-logger.js";
 import type { LogicConfig } from "#services/config/config.js";
 
@@ -24,6 +27,8 @@ export interface OpenEvents {
   sinkCounters(): { readonly sent: number; readonly failed: number; readonly buffered: number };
 }
 
+/** Of topics that are made. */
+const NEW_TOPIC_PARTITIONS = 8;
 const NOTHING_SENT = { sent: 0, failed: 0, buffered: 0 };
 
 export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
@@ -52,7 +57,15 @@ export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
   return {
     sink,
     source,
-    start: () => sink.start(),
+    start: async () => {
+      await sink.start();
+      if (!config.roles.has("relay")) return;
+      const written = new OutboxTopics(config.outbox).topics.flatMap((topic) => [
+        { topic, partitions: NEW_TOPIC_PARTITIONS },
+        { topic: deadLetterTopic(topic), partitions: 1 },
+      ]);
+      await makeMissingTopics(kafka.connection, written, logger);
+    },
     dependency: () => {
       const status = source?.status() ?? { isConnected: true, reconnectAttempts: 0 };
       return {

@@ -3,6 +3,7 @@
  * its metrics, and the stages in which it ends. The process around it is `main.ts`, or the gateway's.
  */
 import { ApiServer } from "#fanout/api/api-server.js";
+import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
 import { Fanout } from "#fanout/fanout.js";
 import type { LogicConfig, ProcessConfig } from "#services/config/config.js";
 import { healthRoutes } from "#services/http/health-routes.js";
@@ -53,10 +54,12 @@ export class FanoutPart {
       stores: stores.stores,
       eventSink: this.#events.sink,
       ...(this.#events.source && { eventSource: this.#events.source }),
+      ...(stores.outbox && { outbox: stores.outbox }),
       locationSampleEvery: logic.locationSampleEvery,
       locationTopic: logic.kafka?.topics.porters ?? DEFAULT_TOPIC,
+      outboxTopics: new OutboxTopics(logic.outbox),
       dependencies: () => [stores.dependency(), this.#events.dependency()],
-      ...(options.process.testHooks && { testHandlers: testHandlers() }),
+      ...(options.process.testHooks && { testHandlers }),
       logger,
     });
     stores.onChange(() => this.fanout.dependenciesChanged());

@@ -57,6 +57,17 @@ export function publishFanoutMetrics(
   );
   counter("sessions_released_total", "Sessions given to another home", () => counters.sessionsReleased);
   counter(
+    "sessions_resumed_total",
+    "Sessions continued on another connection",
+    () => counters.sessionsResumed,
+  );
+  labelled(
+    "resumes_refused_total",
+    "Resumes that were refused or failed",
+    "code",
+    () => counters.resumesRefused,
+  );
+  counter(
     "gaps_filled_total",
     "Events read from history because pub/sub lost them",
     () => counters.gapsFilled,
@@ -66,6 +77,8 @@ export function publishFanoutMetrics(
     "Times when clients were told that events are lost",
     () => counters.historyHoles,
   );
+  counter("epochs_rotated_total", "Channels whose history had forked", () => counters.epochsRotated);
+  counter("partitions_lost_total", "Partitions that lost their data", () => counters.partitionsLost);
   counter(
     "stale_latest_total",
     "Latest values that were older than what was known",
@@ -103,6 +116,31 @@ export function publishFanoutMetrics(
     () => events.sinkCounters().failed,
   );
   gauge("kafka_records_buffered", "Records on their way to Kafka", () => events.sinkCounters().buffered);
+
+  const relay = fanout.relay;
+  gauge(
+    "outbox_events",
+    "Events that wait for Kafka, in the partitions relayed here",
+    () => relay?.waiting.events ?? 0,
+  );
+  gauge("outbox_lag_seconds", "Age of the oldest of them", () => (relay?.waiting.oldestAgeMs ?? 0) / 1000);
+  gauge("outbox_leases", "Leases to relay held here, of 8 in all", () => relay?.leases ?? 0);
+  counter("outbox_relayed_total", "Events of the outbox that Kafka took", () => relay?.counters.relayed ?? 0);
+  counter(
+    "outbox_failures_total",
+    "Attempts to relay that failed and are made again",
+    () => relay?.counters.failures ?? 0,
+  );
+  counter(
+    "outbox_dead_letters_total",
+    "Events of the outbox put aside",
+    () => relay?.counters.deadLetters ?? 0,
+  );
+  counter(
+    "outbox_discarded_total",
+    "Events of the outbox that could not even be put aside",
+    () => relay?.counters.discarded ?? 0,
+  );
 
   labelled("redis_hits_total", "Operations on Redis", "operation", () => stores.operations());
 

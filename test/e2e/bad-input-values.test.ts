@@ -46,6 +46,14 @@ const location = (values: object): Body => ({
   $case: "locationUpdate",
   value: { latitude: 1, longitude: 2, timestampMs: 0, orderId: "", ...values },
 });
+const custom = (values: object): Body => ({
+  $case: "custom",
+  value: { channel: "order:1", type: "noise", data: { [marker]: [marker, { a: null }] }, ...values },
+});
+const history = (values: object): Body => ({
+  $case: "history",
+  value: { channel: "order:1", from: undefined, backward: true, limit: 0, ...values },
+});
 const emptyPing: Body = { $case: "ping", value: { clientTimeMs: 0 } };
 const YEAR_MS = 365 * 24 * 3_600_000;
 
@@ -86,6 +94,16 @@ const BAD_VALUES: readonly BadValue[] = [
       what: `unsubscribing order:${id.slice(0, 20)}`,
       body: () => ({ $case: "unsubscribe", value: { channel: `order:${id}` } }),
       field: "unsubscribe.channel",
+    },
+    {
+      what: `publishing in order:${id.slice(0, 20)}`,
+      body: () => custom({ channel: `order:${id}` }),
+      field: "custom.channel",
+    },
+    {
+      what: `the history of order:${id.slice(0, 20)}`,
+      body: () => history({ channel: `order:${id}` }),
+      field: "history.channel",
     },
     ...(id === ""
       ? []
@@ -146,6 +164,35 @@ const BAD_VALUES: readonly BadValue[] = [
     body: () => location({ timestampMs: -1 }),
     field: "location_update.timestamp_ms",
   },
+  { what: "publishing where one has no part", body: () => custom({}), code: DENIED, field: "custom.channel" },
+  {
+    what: "publishing in one's own channel",
+    body: () => custom({ channel: "user:mallory-porter" }),
+    code: DENIED,
+    field: "custom.channel",
+  },
+  {
+    what: "publishing in an unknown kind of channel",
+    body: () => custom({ channel: "spaceship:1" }),
+    code: NOT_FOUND,
+    field: "custom.channel",
+  },
+  ...["", marker.repeat(2), "a b", "a\nb", "a:b", "é"].map((type): BadValue => ({
+    what: `an event of the type ${type.slice(0, 9)}`,
+    body: () => custom({ type }),
+    field: "custom.type",
+  })),
+  {
+    what: "the history of others",
+    body: () => history({ channel: "user:alice" }),
+    code: DENIED,
+    field: "history.channel",
+  },
+  {
+    what: "a page of 4,294,967,295",
+    body: () => history({ limit: 4_294_967_295 }),
+    field: "history.limit",
+  },
   {
     what: "a correlation id of 129 characters",
     body: () => emptyPing,
@@ -184,9 +231,7 @@ const WITHOUT_HANDLER: readonly Body[] = [
   { $case: "offerAccept", value: { offerId: "o" } },
   { $case: "offerReject", value: { offerId: "o", reason: marker } },
   { $case: "availability", value: { available: true } },
-  { $case: "history", value: { channel: "order:1", from: undefined, backward: true, limit: 4_294_967_295 } },
   { $case: "presence", value: { subject: { $case: "userId", value: "u" }, pageToken: "" } },
-  { $case: "custom", value: { channel: "order:1", type: marker, data: { [marker]: [marker, { a: null }] } } },
 ];
 
 describe.each(FRAMINGS)("a frame with wrong values, in %s", (framing) => {

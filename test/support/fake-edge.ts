@@ -39,6 +39,8 @@ export class FakeEdge implements LinkStream {
   readonly batches: Uint8Array[] = [];
   endedWith: string | undefined;
   isFull = false;
+  /** When the edge reads a frame: before every welcome, unless the test says otherwise. */
+  readAtUs = (upSequence: number): number => upSequence;
   #listener: LinkStreamListener | undefined;
   readonly #sockets = new Map<number, Socket>();
   readonly #groups = new Map<number, Group>();
@@ -119,7 +121,7 @@ export class FakeEdge implements LinkStream {
     const payload = ClientFrame.encode({ ...EMPTY_FRAME, id: upSequence, ...frame, body }).finish();
     this.say({
       $case: "frame",
-      value: { ...EMPTY_UP, session, upSequence, receivedAtUs: upSequence, payload },
+      value: { ...EMPTY_UP, session, upSequence, receivedAtUs: this.readAtUs(upSequence), payload },
     });
   }
 

@@ -1,10 +1,12 @@
 /**
  * A whole fanout on memory stores, for unit tests of what its parts do together. Its broker can be made
- * unreliable; `elsewhere` is the broker of another fanout on the same channels.
+ * unreliable; `elsewhere` is the broker of another fanout on the same stores, which `edgeElsewhere` is linked to.
  */
 import type { Event } from "#proto/gen/realtime/client/v1/event.js";
+import type { Broker } from "#fanout/channel/broker.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
+import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
 import { Publisher } from "#fanout/channel/publisher.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { Participations } from "#fanout/directory/participations.js";
@@ -12,6 +14,8 @@ import type { Relation } from "#fanout/directory/directory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
+import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
 import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
 import { SystemClock } from "#fanout/store-clock.js";
 import { FakeEdge } from "./fake-edge.js";
@@ -32,23 +36,11 @@ export class FanoutCore {
   readonly directory = new MemoryDirectory({ clock: this.clock });
   readonly locations = new MemoryLocations({ clock: this.clock });
   readonly registry = new MemorySessionRegistry();
+  readonly resumables = new MemoryResumableSessions({ clock: this.clock });
+  readonly resumeKeys = new MemoryResumeKeys();
   readonly participations = new Participations({ directory: this.directory, broker: this.elsewhere });
-  readonly fanout = new Fanout({
-    fanoutId: "fanout-1",
-    version: "test",
-    stores: {
-      broker: this.broker,
-      directory: this.directory,
-      locations: this.locations,
-      registry: this.registry,
-      clock: this.clock,
-    },
-    eventSink: new MemoryEventBus({ topics: [] }),
-    locationSampleEvery: 10,
-    locationTopic: "porter-events",
-    dependencies: () => [],
-    logger: SILENT,
-  });
+  readonly fanout = this.#fanoutOn("fanout-1", this.broker);
+  #fanoutElsewhere: Fanout | undefined;
   readonly #publisher = new Publisher({
     broker: this.elsewhere,
     clock: this.clock,
@@ -61,6 +53,14 @@ export class FanoutCore {
     return edge.greet();
   }
 
+  /** An edge that is linked to the other fanout. */
+  edgeElsewhere(): FakeEdge {
+    const edge = new FakeEdge();
+    this.#fanoutElsewhere ??= this.#fanoutOn("fanout-2", this.elsewhere);
+    this.#fanoutElsewhere.acceptLink(edge);
+    return edge.greet();
+  }
+
   async grant(channel: Channel, userId: string, relation: Relation = "owner"): Promise<void> {
     await this.participations.grant({ channel, userId, relation, expiresAtMs: Number.MAX_SAFE_INTEGER });
   }
@@ -70,8 +70,30 @@ export class FanoutCore {
     await this.#publisher.publish({ channel, event: eventOf(body) });
   }
 
-  stop(): Promise<void> {
-    return this.fanout.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.fanout.stop(), this.#fanoutElsewhere?.stop()]);
+  }
+
+  #fanoutOn(fanoutId: string, broker: Broker): Fanout {
+    return new Fanout({
+      fanoutId,
+      version: "test",
+      stores: {
+        broker,
+        directory: this.directory,
+        locations: this.locations,
+        registry: this.registry,
+        resumables: this.resumables,
+        resumeKeys: this.resumeKeys,
+        clock: this.clock,
+      },
+      eventSink: new MemoryEventBus({ topics: [] }),
+      locationSampleEvery: 10,
+      locationTopic: "porter-events",
+      outboxTopics: new OutboxTopics({ customTypes: ["job.done"], customTopic: "custom-events" }),
+      dependencies: () => [],
+      logger: SILENT,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 /** A session on a link whose far end only remembers what it was told: for unit tests of what sessions do. */
 import { FanoutLink } from "#fanout/link/fanout-link.js";
+import { ResumableRecord } from "#fanout/session/resumable-record.js";
 import { Session, type SessionOptions } from "#fanout/session/session.js";
 import { FanoutCounters } from "#fanout/fanout-counters.js";
 import { Framing, OpenSession, Principal, type FanoutItem } from "#proto/gen/realtime/link/v1/link.js";
@@ -38,12 +39,20 @@ export function rememberedSession(options: {
       greeted: nothing,
       open: nothing,
       frame: nothing,
+      confirm: nothing,
       close: nothing,
       release: nothing,
       status: () => ({ sessions: 0, onlineUsers: 0, dependencies: [], storeTimeUs: 0, accepting: true }),
       ended: nothing,
     },
   });
+  const principal = {
+    ...Principal.fromPartial({}),
+    app: "default",
+    userId: "p1",
+    role: "porter",
+    ...options.principal,
+  };
   const session = new Session({
     link,
     open: {
@@ -55,17 +64,16 @@ export function rememberedSession(options: {
       nextUpSequence: 1,
       ...options.open,
     },
-    principal: {
-      ...Principal.fromPartial({}),
-      app: "default",
-      userId: "p1",
-      role: "porter",
-      ...options.principal,
-    },
-    sessionId: "session-1",
+    principal,
+    resumable: new ResumableRecord({
+      app: principal.app,
+      userId: principal.userId,
+      connectionId: "connection-1",
+      sessionId: "session-1",
+      generation: 1,
+      isGenerationConfirmed: false,
+    }),
     sampleCounter: 0,
-    generation: 1,
-    isGenerationConfirmed: false,
     handle: options.handle,
   });
   return { session, link, sent: link.sent, acknowledged: link.acknowledged };

@@ -4,7 +4,7 @@ import { Location } from "#proto/gen/realtime/client/v1/event.js";
 import { userChannel } from "#fanout/channel/channel.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
 import { FanoutCore, gate, location, order } from "#test/support/fanout-core.js";
-import { MAX_FOLLOWED_CHANNELS } from "./subscribe.js";
+import { MAX_FOLLOWED_CHANNELS } from "../channel-entry.js";
 
 const channel = order("42");
 let core: FanoutCore;

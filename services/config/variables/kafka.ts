@@ -1,8 +1,9 @@
 /** The variables that say where Kafka is and what its topics are called. */
-import { hostsAndPorts, oneOf, pemFile, text, trueOrFalse } from "../value-kind.js";
+import { hostsAndPorts, listOf, oneOf, pemFile, text, trueOrFalse } from "../value-kind.js";
 import { FANOUTS, optional, withDefault } from "../variable.js";
 
 const topic = text("the name of a topic", /^[\w.-]{1,249}$/);
+const eventType = text("the type of an event", /^[A-Za-z0-9_.-]{1,64}$/);
 
 export const kafkaVariables = {
   brokers: optional("KAFKA_BROKERS", hostsAndPorts, {
@@ -55,5 +56,19 @@ export const kafkaVariables = {
     default: "notification-events",
     usedBy: FANOUTS,
     about: "Notifications: read.",
+  }),
+  outboxCustomTypes: optional(
+    "OUTBOX_CUSTOM_TYPES",
+    listOf(eventType, "a list of types of custom events, each 1 to 64 of A-Z a-z 0-9 _ . -"),
+    {
+      unset: "no custom event goes to Kafka",
+      usedBy: FANOUTS,
+      about: "The apps' own events (`custom`) that must reach Kafka too, by their type.",
+    },
+  ),
+  customTopic: withDefault("KAFKA_CUSTOM_TOPIC", topic, {
+    default: "custom-events",
+    usedBy: FANOUTS,
+    about: "The apps' own events of OUTBOX_CUSTOM_TYPES: written.",
   }),
 };

@@ -75,4 +75,16 @@ export const logicVariables = {
     usedBy: FANOUTS,
     about: "How long sessions and participations are kept.",
   }),
+  directoryRebuildWindowMs: withDefault("DIRECTORY_REBUILD_WINDOW", duration({ min: "0s", max: "1d" }), {
+    default: "10m",
+    usedBy: FANOUTS,
+    about:
+      "After Redis lost its data: how long a participation that is not found is `unavailable`, not denied, while services grant again.",
+  }),
+  outboxMaxEvents: withDefault("OUTBOX_MAX_EVENTS", integer({ min: 1, max: 10_000_000 }), {
+    default: "10000",
+    usedBy: FANOUTS,
+    about:
+      "How many events may wait for Kafka in each of 128 partitions; more of those that must reach it are refused.",
+  }),
 };

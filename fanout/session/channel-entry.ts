@@ -1,0 +1,141 @@
+/**
+ * The way of a session into a channel, whoever asked for it. The channel is followed first and permission
+ * checked after, so that a change of permission in between is heard; what was missed is read; then the session
+ * enters in the very turn in which the reading has caught up with the channel, so that nothing comes in between.
+ */
+import { GatewayError } from "#proto/errors.js";
+import type { Broker, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
+import type { Channel } from "#fanout/channel/channel.js";
+import type { Channels } from "#fanout/channel/channels.js";
+import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
+import { replay, type Replay, type ReplayBudget } from "#fanout/channel/replay.js";
+import type { Directory } from "#fanout/directory/directory.js";
+import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
+import { mayFollow, needsParticipation } from "#fanout/policy/policy.js";
+import type { ServerBody } from "./frame-handler.js";
+import type { Session } from "./session.js";
+import { subscribed } from "./subscription-frames.js";
+
+/** Channels that one session may follow at a time. */
+export const MAX_FOLLOWED_CHANNELS = 256;
+
+export interface ChannelEntryOptions {
+  readonly channels: Channels;
+  readonly broker: Broker;
+  readonly directory: Directory;
+  readonly lastKnown: LastKnownLocations;
+}
+
+export interface EntryRequest {
+  readonly session: Session;
+  readonly channel: Channel;
+  /** What the socket has. Absent: it wants nothing from before. */
+  readonly after: StreamPosition | undefined;
+  /** Of the replay; several entries may share one. */
+  readonly budget?: ReplayBudget;
+}
+
+export class ChannelEntry {
+  readonly #options: ChannelEntryOptions;
+
+  constructor(options: ChannelEntryOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Says `subscribed`, gives what was missed, and joins, in this order and in one turn.
+   * @throws GatewayError permission_denied, not_found, unavailable; then nothing is followed.
+   */
+  async subscribe(request: EntryRequest & { readonly answer: (body: ServerBody) => void }): Promise<void> {
+    const { session, after, answer } = request;
+    let lastKnown: readonly LatestValue[] = [];
+    await this.enter({
+      ...request,
+      prepare: async (followed) => void (lastKnown = await this.#lastKnownOf(followed)),
+      join: (followed, missed) => {
+        // What came through the channel meanwhile is newer than what was read.
+        const known = followed.freshLatest();
+        const latest = known.some(isLocation) ? known : [...known, ...lastKnown];
+        answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.from }));
+        for (const event of missed.events) session.sendMissed(followed, event);
+        // What is told here is not received yet. Until it is, a resume must find the same loss again.
+        const cursor = missed.isComplete ? missed.from : (after ?? missed.from);
+        session.join(followed, missed.upTo, cursor);
+      },
+    });
+  }
+
+  /** The way that all take; `join` does what is special. @throws as `subscribe` does. */
+  async enter(
+    request: EntryRequest & {
+      /** Reads what is needed beside; after permission was checked. */
+      readonly prepare?: (followed: FollowedChannel) => Promise<void>;
+      readonly join: (followed: FollowedChannel, missed: Replay) => void;
+    },
+  ): Promise<void> {
+    const { session, channel, after, budget, prepare, join } = request;
+    const { channels, broker, directory } = this.#options;
+    const followed = channels.acquire(channel);
+    try {
+      await followed.active();
+      while (!session.follows.has(channel.key)) {
+        const { signals } = followed;
+        const partEndsAtMs = await checkMayFollow(directory, session, channel);
+        await prepare?.(followed);
+        await replay({
+          broker,
+          followed,
+          after,
+          ...(budget && { budget }),
+          whenCaughtUp: (missed) => {
+            // Permission may have ended since it was checked: then it is checked again.
+            if (followed.signals !== signals) return;
+            if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
+            followed.partEndsAtMs = Math.min(followed.partEndsAtMs, partEndsAtMs);
+            join(followed, missed);
+          },
+        });
+      }
+    } catch (thrown) {
+      channels.release(followed);
+      throw thrown;
+    }
+  }
+
+  /** Where nobody's location came through the channel yet, the last known ones. */
+  async #lastKnownOf(followed: FollowedChannel): Promise<readonly LatestValue[]> {
+    return followed.freshLatest().some(isLocation) ? [] : this.#options.lastKnown.of(followed.channel);
+  }
+}
+
+/**
+ * Where a socket stands that has said where, and was given more since by a home that is gone: what comes again
+ * after that is not given again.
+ */
+export function furthest(
+  said: StreamPosition | undefined,
+  given: StreamPosition | undefined,
+): StreamPosition | undefined {
+  if (said === undefined || given === undefined) return said;
+  // A channel has no epoch before its first event.
+  const isSameHistory = said.epoch === given.epoch || (said.epoch === "" && said.offset === 0);
+  return isSameHistory && given.offset > said.offset ? given : said;
+}
+
+/** When the part ends by itself. @throws GatewayError permission_denied; unavailable while the directory cannot be asked. */
+async function checkMayFollow(directory: Directory, session: Session, channel: Channel): Promise<number> {
+  const { principal } = session;
+  const participation = needsParticipation(principal, channel)
+    ? await directory.participation(channel, principal.userId)
+    : undefined;
+  if (!mayFollow(principal, channel, participation)) {
+    throw new GatewayError("permission_denied", `${channel.name} is not yours to follow`, {
+      field: "subscribe.channel",
+    });
+  }
+  return participation?.expiresAtMs ?? Infinity;
+}
+
+function isLocation({ key }: LatestValue): boolean {
+  return key.startsWith("location:");
+}

@@ -1,0 +1,219 @@
+/**
+ * Continues an earlier session on another connection: reads the `resume` frame that the session waits for,
+ * takes the session over in the store, welcomes, and brings it into each of its channels with what was missed.
+ *
+ * The frame counts as dealt with only when all of that is done. A home that dies before is followed by one that
+ * gets the frame again and the positions that the edge has noted meanwhile, so that nothing comes twice.
+ */
+import { CloseCode } from "#proto/close-codes.js";
+import { GatewayError, toGatewayError } from "#proto/errors.js";
+import { decodeClientFrame } from "#proto/frame-codec.js";
+import type { ClientFrame, Resume } from "#proto/gen/realtime/client/v1/client_frame.js";
+import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js";
+import type { UpFrame } from "#proto/gen/realtime/link/v1/link.js";
+import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
+import type { Broker, StreamPosition } from "#fanout/channel/broker.js";
+import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
+import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
+import type { Channels } from "#fanout/channel/channels.js";
+import { ReplayBudget } from "#fanout/channel/replay.js";
+import { countOne, type FanoutCounters } from "../fanout-counters.js";
+import type { StoreClock } from "../store-clock.js";
+import { furthest, MAX_FOLLOWED_CHANNELS, type ChannelEntry } from "./channel-entry.js";
+import { checkFrame } from "./frame-dispatcher.js";
+import type { ResumableKeeper } from "./resumable-keeper.js";
+import type { Cursor, ResumableSessions } from "./resumable-sessions.js";
+import type { ResumeKeys } from "./resume-keys.js";
+import { readResumeToken } from "./resume-token.js";
+import type { Session } from "./session.js";
+import type { SessionOpener } from "./session-opener.js";
+import { unsubscribed } from "./subscription-frames.js";
+
+export interface SessionResumerOptions {
+  readonly store: ResumableSessions;
+  readonly resumables: ResumableKeeper;
+  readonly resumeKeys: ResumeKeys;
+  readonly opener: SessionOpener;
+  readonly entry: ChannelEntry;
+  readonly channels: Channels;
+  readonly broker: Broker;
+  readonly clock: StoreClock;
+  readonly counters: FanoutCounters;
+}
+
+export type ResumeOutcome =
+  /** It is open. */
+  | "resumed"
+  /** It was told why not, and is a new session, still to be opened. */
+  | "refused"
+  /** The frame is another one, which waits until the session is open. */
+  | "not asked for";
+
+interface Wanted {
+  readonly channel: Channel;
+  readonly after: StreamPosition | undefined;
+}
+
+export class SessionResumer {
+  readonly #options: SessionResumerOptions;
+
+  constructor(options: SessionResumerOptions) {
+    this.#options = options;
+  }
+
+  /** @throws GatewayError unavailable, of which the client was told: its token stays good. */
+  async resume(session: Session, first: UpFrame): Promise<ResumeOutcome> {
+    const { counters, clock } = this.#options;
+    const frame = readFrame(session, first);
+    if (frame?.body?.$case !== "resume") return "not asked for";
+    countOne(counters.framesReceived, `${session.namespace} resume`);
+    try {
+      checkFrame(frame, first, clock);
+      await this.#continue(session, frame.id, frame.body.value);
+    } catch (thrown) {
+      if (session.isEnded) throw thrown;
+      const error = toGatewayError(thrown);
+      countOne(counters.requestErrors, error.kind);
+      countOne(counters.resumesRefused, error.kind);
+      const body = { $case: "error", value: error.toMessage() } as const;
+      session.answer({ replyTo: frame.id, body }, first.upSequence);
+      session.dealtWithFirst();
+      if (error.kind === "unavailable" || error.kind === "internal") throw thrown;
+      return "refused";
+    }
+    session.opened();
+    session.dealtWithFirst();
+    return "resumed";
+  }
+
+  async #continue(session: Session, replyTo: number, asked: Resume): Promise<void> {
+    const { store, resumables, resumeKeys, opener, clock } = this.#options;
+    const { app, userId } = session.principal;
+    const given = readPositions(session, asked);
+    const ticket = readResumeToken(resumeKeys.accepted, session.principal, asked.resumeToken);
+    const homeStampUs = clock.nowUs();
+    const { connectionId } = session;
+    const answer = await store.resume({ app, userId, ...ticket, connectionId, homeStampUs });
+    mustBeHere(session);
+    if (answer.outcome !== "resumed") {
+      const why = answer.outcome === "gone" ? "the session is gone" : "the resume token was used";
+      throw new GatewayError("expired", `${why}; this is a new session: subscribe, and load the state`);
+    }
+    const wanted = wantedChannels(session, given, answer.cursors);
+    session.resumable.continueAs({ ...answer, sessionId: ticket.sessionId, homeStampUs });
+    resumables.keep(session.resumable);
+    this.#closeReplaced(session, answer.replacedConnectionId);
+    await Promise.all([opener.register(session), this.#activate(wanted)]);
+    mustBeHere(session);
+    const welcome = opener.welcome(session, { resumed: true });
+    session.send({ replyTo, body: { $case: "welcome", value: welcome } });
+    const budget = new ReplayBudget();
+    const entries = wanted.map((each) => this.#enter(session, each, budget));
+    // All of them end before it is said how it went: none goes on behind an answer.
+    for (const entered of await Promise.allSettled(entries)) {
+      if (entered.status === "rejected") throw entered.reason;
+    }
+  }
+
+  /** Most of what fails then fails before anything is said. */
+  async #activate(wanted: readonly Wanted[]): Promise<void> {
+    const { channels } = this.#options;
+    const followed = wanted.map(({ channel }) => channels.acquire(channel));
+    try {
+      await Promise.all(followed.map((each) => each.active()));
+    } finally {
+      for (const each of followed) channels.release(each);
+    }
+  }
+
+  async #enter(session: Session, { channel, after }: Wanted, budget: ReplayBudget): Promise<void> {
+    try {
+      await this.#options.entry.subscribe({
+        session,
+        channel,
+        after,
+        budget,
+        answer: (body) => session.send({ replyTo: 0, body }),
+      });
+    } catch (thrown) {
+      const error = toGatewayError(thrown);
+      if (error.kind !== "permission_denied" && error.kind !== "not_found") throw thrown;
+      session.resumable.unfollow(channel.name);
+      const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
+      session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
+    }
+  }
+
+  #closeReplaced(session: Session, connectionId: string): void {
+    if (connectionId === "") return;
+    const { app, userId } = session.principal;
+    const signal = Signal.encode({
+      kind: SignalKind.SIGNAL_KIND_DISCONNECT,
+      connectionId,
+      closeCode: CloseCode.REPLACED,
+      reason: REPLACED_MESSAGE,
+    }).finish();
+    // Where it is not heard, the older connection's home finds out when it saves.
+    this.#options.broker
+      .tell(userChannel(app, userId), { signal })
+      .catch(() => (this.#options.counters.storeFailures += 1));
+  }
+}
+
+export const REPLACED_MESSAGE = "another connection continues this session";
+
+/** Where its socket or its edge has gone meanwhile, the rest is left. */
+function mustBeHere(session: Session): void {
+  if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
+}
+
+/** Undefined where it cannot be read: it is answered when the session is open, as any other frame. */
+function readFrame(session: Session, first: UpFrame): ClientFrame | undefined {
+  try {
+    return decodeClientFrame(session.framing, first.payload);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws GatewayError invalid_argument. */
+function readPositions(session: Session, { positions }: Resume): readonly Wanted[] {
+  const field = "resume.positions";
+  const entries = Object.entries(positions);
+  if (entries.length > MAX_FOLLOWED_CHANNELS) throw tooMany();
+  return entries.map(([name, after]) => {
+    const channel = parseChannelName(session.principal.app, name, field);
+    if (CHANNEL_KINDS.has(channel.kind)) return { channel, after };
+    throw new GatewayError("invalid_argument", `there is no kind of channel called ${channel.kind}`, {
+      field,
+    });
+  });
+}
+
+/** The session's channels, those that were given, and the user's own; what the client says of them wins. */
+function wantedChannels(
+  session: Session,
+  given: readonly Wanted[],
+  cursors: ReadonlyMap<string, Cursor>,
+): readonly Wanted[] {
+  const { principal, open } = session;
+  const own = userChannel(principal.app, principal.userId);
+  const wanted = new Map<string, Wanted>([[own.name, { channel: own, after: undefined }]]);
+  for (const [name, cursor] of cursors) {
+    const channel = parseChannelName(principal.app, name, "");
+    wanted.set(name, { channel, after: cursor === "unknown" ? undefined : cursor });
+  }
+  for (const each of given) wanted.set(each.channel.name, each);
+  if (wanted.size > MAX_FOLLOWED_CHANNELS) throw tooMany();
+  return Array.from(wanted.values(), ({ channel, after }) => ({
+    channel,
+    // After a home's death in the middle of this the socket may have been given more than the client had said.
+    after: furthest(after, open.positions[channel.name]),
+  }));
+}
+
+function tooMany(): GatewayError {
+  return new GatewayError("invalid_argument", `a session follows at most ${MAX_FOLLOWED_CHANNELS} channels`, {
+    field: "resume.positions",
+  });
+}
