@@ -214,7 +214,6 @@ const BAD_VALUES: readonly BadValue[] = [
 ];
 
 const WITHOUT_HANDLER: readonly Body[] = [
-  { $case: "resume", value: { resumeToken: marker, positions: {} } },
   {
     $case: "chatSend",
     value: {

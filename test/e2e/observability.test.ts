@@ -173,7 +173,7 @@ describe("metrics", () => {
     const customer = await connect("counted-customer", "customer", { framing: "json" });
     const porter = await connect("counted-porter", "porter", { framing: "protobuf" });
     await customer.subscribe(channel);
-    await expect(porter.subscribe(`order:${randomUUID()}`)).rejects.toThrow();
+    await expect(porter.subscribe("user:counted-customer")).rejects.toThrow();
     for (let index = 0; index < LOCATIONS; index += 1) {
       const value = { latitude: index, longitude: 2, timestampMs: 0, orderId: "" };
       await porter.request({ $case: "locationUpdate", value });
