@@ -213,7 +213,9 @@ describe("the connection that had the session before", () => {
     await arrive(edge, 2, "owner");
     comeBack(elsewhere, 3, { userId: "owner", resumeToken });
     await untilResumed(elsewhere, 3);
-    await vi.waitFor(() => expect(closes(edge)).toEqual([[1, 4202]]));
+    await vi.waitFor(() => expect(closes(edge)).toContainEqual([1, 4202]));
+    // By the word of it, and again where it had something to save meanwhile.
+    expect(closes(edge).every(([session, code]) => session === 1 && code === 4202)).toBe(true);
     expect(closes(elsewhere)).toEqual([]);
   });
 
