@@ -81,11 +81,15 @@ export class FanoutPart {
     publishFanoutMetrics(metrics, { fanout: this.fanout, api: this.api, events: this.#events, stores });
   }
 
-  /** Resolves when events are consumed and the API and HTTP ports answer. */
+  /**
+   * Resolves when the API and HTTP ports answer. Events are consumed as soon as this process has joined its group,
+   * which may wait for a member that died; edges and callers do not wait for that, and `/ready` says so meanwhile.
+   */
   async start(): Promise<{ apiPort: number; httpPort: number }> {
     const { process, logic, logger, service } = this.#options;
     await this.#events.start();
-    await this.fanout.start();
+    // Where joining fails for good, the rejection ends the process, as any that nobody handles.
+    void this.fanout.start();
     // A process that only consumes takes no calls, as it takes no links.
     const { port } = logic.roles.has("serve") ? await this.api.start() : { port: 0 };
     this.#http = await startHttpServer({

@@ -102,9 +102,10 @@ describe("health and readiness", () => {
       const { status, body } = await waitFor(
         async () => {
           const answer = await health(service);
-          return answer.body["onlineUsers"] !== 0 && answer;
+          const eventBus = answer.body["eventBus"] as { isConnected: boolean };
+          return answer.body["onlineUsers"] !== 0 && eventBus.isConnected && answer;
         },
-        { what: "the user to be counted" },
+        { what: "the user to be counted, and the event bus to be connected" },
       );
       expect(status).toBe(200);
       expect(body).toEqual({

@@ -100,7 +100,7 @@ async function waitUntilItServes(kafka: GuardedProcess, brokers: string): Promis
 
 async function formatStorage(folder: string, classPath: string): Promise<void> {
   const clusterId = randomBytes(16).toString("base64url");
-  const args = ["format", "-t", clusterId, "-c", "server.properties"];
+  const args = ["format", `--cluster-id=${clusterId}`, "-c", "server.properties"];
   const tool = java({ folder, classPath }, ["-Xmx128m"], "kafka.tools.StorageTool", args);
   const exit = await within(tool.exited, 60_000);
   if (exit.code !== 0) throw new Error(`formatting Kafka's storage failed:\n${tool.tail()}`);
