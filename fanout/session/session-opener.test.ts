@@ -105,18 +105,52 @@ describe("a session from another home", () => {
     expect(edge.heard(1)).toEqual(status(3, 4, 5));
   });
 
-  it("is told what it missed where the store fails after the channel has moved on without it", async () => {
-    edge.open(9, { userId: "owner" });
-    edge.subscribe(9, "order:42");
-    await untilHeard(9, "subscribed order:42");
-    core.broker.failing.add("history");
-    await restore(1, { "order:42": await at(2) });
+  describe("where the store fails after the channel has moved on without it", () => {
+    beforeEach(async () => {
+      edge.open(9, { userId: "owner" });
+      edge.subscribe(9, "order:42");
+      await untilHeard(9, "subscribed order:42");
+      core.broker.failing.add("history");
+    });
+
+    it("waits for the store, and then gets what it missed", async () => {
+      await restore(1, { "order:42": await at(2) });
+      await vi.waitFor(() => expect(core.broker.calls.filter((call) => call === "history")).not.toEqual([]));
+      expect(edge.heard(1)).toEqual([]);
+      core.broker.failing.clear();
+      await untilHeard(1, "orderStatus 5");
+      await core.publish(channel);
+      await untilHeard(1, "orderStatus 6");
+      expect(edge.heard(1)).toEqual(status(3, 4, 5, 6));
+    });
+
+    it("is told what it missed where the store does not come back in time", async () => {
+      const past = await at(2);
+      const nowMs = performance.now();
+      const clock = vi.spyOn(performance, "now").mockReturnValue(nowMs);
+      await restore(1, { "order:42": past });
+      await vi.waitFor(() => expect(core.broker.calls.filter((call) => call === "history")).not.toEqual([]));
+      clock.mockReturnValue(nowMs + 10_001);
+      await untilHeard(1, "subscribed order:42", 2000);
+      clock.mockRestore();
+      expect(edge.framesOf(1)[0]?.body).toMatchObject({
+        value: { recovered: false, position: { offset: 5 } },
+      });
+      core.broker.failing.clear();
+      await core.publish(channel);
+      await untilHeard(1, "orderStatus 6");
+      expect(edge.heard(1)).toEqual(["subscribed order:42", ...status(6)]);
+    });
+  });
+
+  it("hears no loss where its last home had dealt with a subscribe that is sent again", async () => {
+    const after = await at(3);
+    await restore(1, { "order:42": after });
+    edge.subscribe(1, "order:42", after);
     await untilHeard(1, "subscribed order:42");
-    expect(edge.framesOf(1)[0]?.body).toMatchObject({ value: { recovered: false, position: { offset: 5 } } });
-    core.broker.failing.clear();
-    await core.publish(channel);
-    await untilHeard(1, "orderStatus 6");
-    expect(edge.heard(1)).toEqual(["subscribed order:42", ...status(6)]);
+    const answer = edge.framesOf(1).find(({ body }) => body?.$case === "subscribed");
+    expect(answer?.body).toMatchObject({ value: { recovered: true } });
+    expect(edge.heard(1).filter((word) => word.startsWith("orderStatus"))).toEqual(status(4, 5));
   });
 
   it("goes on with its frames where the last home ended", async () => {

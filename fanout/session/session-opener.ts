@@ -21,6 +21,10 @@ import { signResumeToken } from "./resume-token.js";
 import type { Session } from "./session.js";
 import { subscribed, unsubscribed } from "./subscription-frames.js";
 
+/** How long a session from another home waits for a store that does not answer, before it is told of a loss. */
+const STORE_PATIENCE_MS = 10_000;
+const STORE_RETRY_MS = 250;
+
 export interface SessionOpenerOptions {
   readonly fanoutId: string;
   readonly channels: Channels;
@@ -124,19 +128,31 @@ export class SessionOpener {
   async #restoreChannel(session: Session, channel: Channel): Promise<void> {
     const { channels, entry } = this.#options;
     const after = session.open.positions[channel.name];
-    try {
-      const join = (followed: FollowedChannel, missed: Replay): void =>
-        this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
-      await entry.enter({ session, channel, after, join });
-    } catch (thrown) {
-      if (session.isEnded) return;
-      if (thrown instanceof GatewayError && thrown.kind === "unavailable") {
-        this.#joinWithoutStore(session, channels.acquire(channel), after);
+    const join = (followed: FollowedChannel, missed: Replay): void =>
+      this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
+    const patientUntilMs = performance.now() + STORE_PATIENCE_MS;
+    for (;;) {
+      try {
+        await entry.enter({ session, channel, after, join });
+        return;
+      } catch (thrown) {
+        if (session.isEnded) return;
+        if (!(thrown instanceof GatewayError) || thrown.kind !== "unavailable") {
+          session.resumable.unfollow(channel.name);
+          const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
+          session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
+          return;
+        }
+      }
+      const followed = channels.acquire(channel);
+      if (this.#joinWithoutStore(session, followed, after)) return;
+      if (performance.now() >= patientUntilMs) {
+        this.#tellMissed(session, followed, followed.position);
+        session.join(followed, followed.position);
         return;
       }
-      session.resumable.unfollow(channel.name);
-      const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
-      session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
+      channels.release(followed);
+      await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
     }
   }
 
@@ -156,10 +172,13 @@ export class SessionOpener {
     session.send({ replyTo: 0, body: subscribed(followed, { recovered: false, latest: [], position }) });
   }
 
-  /** The store is away: live events of this process flow at once, and what was missed when it is back. */
-  #joinWithoutStore(session: Session, followed: FollowedChannel, after: StreamPosition | undefined): void {
-    const isOwed = after === undefined || followed.owe(after);
-    if (!isOwed) this.#tellMissed(session, followed, followed.position);
-    session.join(followed, isOwed ? after : followed.position);
+  /**
+   * The store is away: live events of this process flow at once, and what was missed when it is back. False where
+   * the channel has moved on here without the session: only the store has what lies between.
+   */
+  #joinWithoutStore(session: Session, followed: FollowedChannel, after: StreamPosition | undefined): boolean {
+    if (after !== undefined && !followed.owe(after)) return false;
+    session.join(followed, after);
+    return true;
   }
 }

@@ -16,14 +16,17 @@ export function subscribeHandler(entry: ChannelEntry): FrameHandler<"subscribe">
         field: "subscribe.channel",
       });
     }
+    // A frame from before the session came here may be one that an earlier home has dealt with, or half of it.
+    const isOlder = receivedAtUs <= session.resumable.homeStampUs;
     const already = session.follows.get(channel.key);
-    if (already !== undefined)
-      return subscribed(already, { recovered: false, latest: already.freshLatest() });
+    if (already !== undefined) {
+      // An earlier home has answered it and brought the session in; what came since was restored.
+      const recovered = isOlder && body.after !== undefined;
+      return subscribed(already, { recovered, latest: already.freshLatest() });
+    }
     if (session.follows.size >= MAX_FOLLOWED_CHANNELS) {
       throw new GatewayError("rate_limited", `a session follows at most ${MAX_FOLLOWED_CHANNELS} channels`);
     }
-    // A frame from before the session came here may be one that an earlier home has half dealt with.
-    const isOlder = receivedAtUs <= session.resumable.homeStampUs;
     const given = isOlder ? session.open.positions[channel.name] : undefined;
     await entry.subscribe({ session, channel, after: furthest(body.after, given), answer });
     session.saveState();
