@@ -6,6 +6,14 @@ const REAL_STORES = ["**/*-redis.test.ts", "**/*-kafka.test.ts"];
 /** Tests that measure pauses and latencies: they have the machine for themselves. */
 const MEASURING = ["test/e2e/slow-client.test.ts", "test/e2e/failover.test.ts"];
 
+/** Faults under load and their checker's verdict (`npm run test:faults`); without FAULTS=full five of them, short. */
+const FAULTS =
+  process.env["FAULTS"] !== undefined
+    ? ["test/faults/rows/*.test.ts"]
+    : ["fanout-killed", "fanouts-restarted", "fanout-frozen", "edge-killed", "message-dropped"].map(
+        (row) => `test/faults/rows/${row}.test.ts`,
+      );
+
 /** Brings up Redis and Kafka, and leaves out, told, what cannot run without them. */
 const onRealStores = {
   globalSetup: ["test/support/global-setup.ts"],
@@ -23,7 +31,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["{proto,edge,fanout,services,test}/**/*.test.ts"],
-          exclude: [...REAL_STORES, "test/e2e/**"],
+          exclude: [...REAL_STORES, "test/e2e/**", "test/faults/rows/**"],
           sequence: { groupOrder: 0 },
         },
       },
@@ -63,6 +71,19 @@ export default defineConfig({
           maxWorkers: 1,
           sequence: { groupOrder: 3 },
           ...onRealStores,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "faults",
+          include: FAULTS,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 4 },
+          ...onRealStores,
+          globalSetup: [...onRealStores.globalSetup, "test/faults/summary-setup.ts"],
         },
       },
     ],

@@ -39,9 +39,11 @@ const MAX_BYTES_PER_PARTITION = 512 * 1024;
 const COMMIT_INTERVAL_MS = 200;
 /** How long an idle fetch waits at the broker; a resumed partition waits for it. */
 const FETCH_WAIT_MS = 300;
-const SESSION_TIMEOUT_MS = 10_000;
+/** The least that brokers grant by default: partitions of a consumer that died stand still for so long. */
+const SESSION_TIMEOUT_MS = 6_000;
 const REBALANCE_TIMEOUT_MS = 20_000;
-const HEARTBEAT_INTERVAL_MS = 2_000;
+/** A consumer learns with its next heartbeat that another has joined or left, and all wait for the last one. */
+const HEARTBEAT_INTERVAL_MS = 500;
 /** A consumer without a fetch for so long hangs or has lost its brokers. */
 const FETCH_STALL_MS = 12_000;
 

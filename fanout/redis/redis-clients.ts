@@ -54,11 +54,17 @@ export type RedisArgument = string | number | Buffer;
 const DEFAULT_COMMAND_TIMEOUT_MS = 1_000;
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MAX_MS = 3_000;
+/** Sentinels name the next primary after a second or two: waiting longer would only add to that. */
+const SENTINEL_BACKOFF_MAX_MS = 500;
+const SENTINEL_TIMEOUT_MS = 1_000;
+/** A slot that is on its way to another node takes two. */
+const MAX_REDIRECTIONS = 4;
+const SLOTS_REFRESH_INTERVAL_MS = 5_000;
 
 /** Exponential, capped, with half of it random so that many fanouts do not come back together. */
-export function reconnectDelayMs(attempt: number, random: () => number = Math.random): number {
-  const ceilingMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt - 1, 16));
-  return Math.round(ceilingMs / 2 + (random() * ceilingMs) / 2);
+function reconnectDelayMs(attempt: number, maxMs: number): number {
+  const ceilingMs = Math.min(maxMs, BACKOFF_FIRST_MS * 2 ** Math.min(attempt - 1, 16));
+  return Math.round(ceilingMs / 2 + (Math.random() * ceilingMs) / 2);
 }
 
 /** The client for commands: pipelines what is asked within one turn. */
@@ -103,9 +109,10 @@ function build(
     onReconnect: (attempt: number) => void;
   },
 ): RedisClient {
+  const backoffMaxMs = options.sentinels ? SENTINEL_BACKOFF_MAX_MS : BACKOFF_MAX_MS;
   const retryStrategy = (attempt: number): number => {
     client.onReconnect(attempt);
-    return reconnectDelayMs(attempt);
+    return reconnectDelayMs(attempt, backoffMaxMs);
   };
   const shared: RedisOptions = {
     lazyConnect: true,
@@ -130,6 +137,11 @@ function build(
       enableAutoPipelining: client.autoPipelining,
       shardedSubscribers: !client.autoPipelining,
       clusterRetryStrategy: retryStrategy,
+      // What the connection or the cluster was down for fails at once, as on a single server.
+      retryDelayOnFailover: 0,
+      retryDelayOnClusterDown: 0,
+      maxRedirections: MAX_REDIRECTIONS,
+      slotsRefreshInterval: SLOTS_REFRESH_INTERVAL_MS,
       redisOptions: shared,
     };
     return new Cluster(
@@ -148,6 +160,8 @@ function build(
       ...single,
       sentinels: options.sentinels.map(({ host, port }) => ({ host, port })),
       name: options.sentinelName ?? "mymaster",
+      // A sentinel that does not answer is passed over.
+      sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
       ...(options.sentinelPassword !== undefined && { sentinelPassword: options.sentinelPassword }),
     });
   }

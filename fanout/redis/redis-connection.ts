@@ -200,13 +200,20 @@ export class RedisConnection {
   }
 
   #failed(error: unknown): void {
+    if (!(this.#client instanceof Redis) && isAboutNodes(error)) {
+      // One node of several: the others must not suffer for it.
+      this.#client.refreshSlotsCache();
+      return;
+    }
     // An answer, even a refusal, proves that Redis is there.
     if (isReplyError(error)) return;
     if (!this.#breaker.failed(Date.now())) return;
     this.#onFault("redis does not answer", error);
     this.#announce();
-    // A peer that vanished without a word would hold the connection for many minutes.
+    // A peer that vanished without a word would hold the connections for many minutes. In Cluster the
+    // subscriptions may be at another node.
     const nodes = this.#client instanceof Redis ? [this.#client] : this.#client.nodes("all");
+    if (this.#subscriberClient instanceof Redis) nodes.push(this.#subscriberClient);
     for (const node of nodes) if (node.status === "ready") node.disconnect(true);
   }
 
@@ -220,6 +227,11 @@ export class RedisConnection {
 
 function isReplyError(error: unknown): boolean {
   return typeof ReplyError === "function" && error instanceof ReplyError;
+}
+
+/** In Cluster: a node is away, or a slot is served by another one than was thought. */
+function isAboutNodes(error: unknown): boolean {
+  return error instanceof Error && /^(MOVED|CLUSTERDOWN|Connection is closed)/.test(error.message);
 }
 
 function unavailable(retryAfterMs: number, cause?: unknown): GatewayError {

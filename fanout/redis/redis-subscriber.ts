@@ -23,6 +23,7 @@ interface Waiter {
 const CHANNELS_PER_COMMAND = 256;
 /** A connection that is only listened to would not notice a peer that is gone. */
 const PING_INTERVAL_MS = 5_000;
+const REPEAT_AFTER_MS = 500;
 
 export class RedisSubscriber {
   readonly #client: RedisClient;
@@ -31,7 +32,10 @@ export class RedisSubscriber {
   /** Asked for in this turn: bounded by what callers follow. */
   readonly #toSubscribe = new Map<string, Waiter>();
   readonly #toUnsubscribe = new Map<string, Partition>();
+  /** In Cluster: what could not be subscribed again, until the next try. */
+  readonly #toRepeat = new Set<string>();
   readonly #pingTimer: NodeJS.Timeout;
+  #repeatTimer: NodeJS.Timeout | undefined;
   /** Commands to subscribe that were sent; each may name many channels. */
   commands = 0;
   #isFlushScheduled = false;
@@ -42,8 +46,9 @@ export class RedisSubscriber {
     this.#client = client;
     this.#onFault = onFault;
     client.on("smessageBuffer", (name: Buffer, message: Buffer) => this.#dispatch(name, message));
-    client.on("error", (error: unknown) => this.#onError(error));
-    // In Cluster each shard has its own connection, and ioredis says when the set of them is whole again.
+    // In Cluster each shard has its own connection, whose errors are told by this name, and ioredis says when
+    // the set of them is whole again.
+    client.on(client instanceof Redis ? "error" : "nodeError", (error: unknown) => this.#onError(error));
     client.on(client instanceof Redis ? "ready" : "subscribersReady", () => this.#onReady());
     this.#pingTimer = setInterval(() => this.#ping(), PING_INTERVAL_MS);
     this.#pingTimer.unref();
@@ -82,6 +87,7 @@ export class RedisSubscriber {
   close(): void {
     this.#isClosed = true;
     clearInterval(this.#pingTimer);
+    clearTimeout(this.#repeatTimer);
     this.#subscriptions.clear();
     this.#toUnsubscribe.clear();
     for (const waiter of this.#toSubscribe.values()) waiter.reject(new Error("closed"));
@@ -137,12 +143,21 @@ export class RedisSubscriber {
       this.#hasBeenReady = true;
       return;
     }
-    const wanted = [...this.#subscriptions].map(([name, { partition }]) => ({ name, partition }));
+    this.#subscribeAgain(this.#subscriptions.keys());
+  }
+
+  #subscribeAgain(again: Iterable<string>): void {
+    const wanted = [...again].flatMap((name) => {
+      const subscription = this.#subscriptions.get(name);
+      return subscription ? [{ name, partition: subscription.partition }] : [];
+    });
     for (const names of inCommands(wanted)) {
       this.commands += 1;
+      // ioredis keeps a list of its own, in which a name would stand once for each time that it is asked for.
+      if (!(this.#client instanceof Redis)) this.#client.sunsubscribe(...names).catch(() => undefined);
       this.#client.ssubscribe(...names).then(
         () => this.#tellResubscribed(names),
-        (error: unknown) => this.#startAgain("subscribing again", error),
+        (error: unknown) => this.#startAgain("subscribing again", error, names),
       );
     }
   }
@@ -170,15 +185,30 @@ export class RedisSubscriber {
     this.#client.ping().catch((error: unknown) => this.#startAgain("ping of the subscriber", error));
   }
 
-  /** A new connection is the one state that is known: its `ready` subscribes everything again. */
-  #startAgain(what: string, error: unknown): void {
+  /**
+   * A new connection is the one state that is known: its `ready` subscribes everything again. In Cluster the
+   * other nodes' connections stay: what failed, or all where that is not known, is tried again.
+   */
+  #startAgain(what: string, error: unknown, names: Iterable<string> = this.#subscriptions.keys()): void {
     if (this.#isClosed) return;
-    this.#onFault(what, error);
     if (this.#client instanceof Redis) {
+      this.#onFault(what, error);
       if (this.#client.status === "ready") this.#client.disconnect(true);
-    } else {
-      setTimeout(() => this.#onReady(), 1_000).unref();
+      return;
     }
+    for (const name of names) this.#toRepeat.add(name);
+    if (this.#repeatTimer !== undefined) return;
+    this.#onFault(what, error);
+    this.#client.refreshSlotsCache();
+    this.#repeatTimer = setTimeout(() => this.#repeat(), REPEAT_AFTER_MS);
+    this.#repeatTimer.unref();
+  }
+
+  #repeat(): void {
+    this.#repeatTimer = undefined;
+    const names = [...this.#toRepeat];
+    this.#toRepeat.clear();
+    if (!this.#isClosed) this.#subscribeAgain(names);
   }
 }
 

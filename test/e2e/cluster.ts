@@ -12,6 +12,7 @@ import { ApiClient, type Json } from "#test/contract/api-client.js";
 import { AppClient, type AppClientOptions } from "#test/support/app-client.js";
 import { freePorts } from "#test/support/free-port.js";
 import { startService, type RunningService } from "#test/support/process.js";
+import { TcpProxy } from "#test/support/tcp-proxy.js";
 import { waitFor } from "#test/support/wait-for.js";
 
 export interface ClusterOptions {
@@ -20,6 +21,10 @@ export interface ClusterOptions {
   /** Further variables of every process. */
   readonly env?: Readonly<Record<string, string>>;
   readonly redisUrl?: string;
+  /** The variables that say where Redis is, instead of a URL: Sentinel or Cluster. */
+  readonly redis?: Readonly<Record<string, string>>;
+  /** Edges reach each fanout through a proxy: `links`. */
+  readonly proxiedLinks?: boolean;
   readonly kafkaBrokers?: string;
 }
 
@@ -38,6 +43,9 @@ export class Cluster {
   readonly topics: Topics;
   readonly edges: RunningService[] = [];
   readonly fanouts: RunningService[] = [];
+  /** With `proxiedLinks`: what stands between the edges and the fanout of the same number. */
+  readonly links: TcpProxy[] = [];
+  readonly #consumers: RunningService[] = [];
   readonly #clients: AppClient[] = [];
   readonly #apis: ApiClient[] = [];
   readonly #env: Record<string, string>;
@@ -53,7 +61,7 @@ export class Cluster {
     this.#env = {
       HOST: "127.0.0.1",
       LOG_LEVEL: "info",
-      REDIS_URL: options.redisUrl ?? inject("redisUrl"),
+      ...(options.redis ?? { REDIS_URL: options.redisUrl ?? inject("redisUrl") }),
       KAFKA_BROKERS: options.kafkaBrokers ?? inject("kafkaBrokers"),
       KAFKA_GROUP_ID: `group-${this.app}`,
       KAFKA_ORDER_TOPIC: this.topics.orders,
@@ -73,6 +81,9 @@ export class Cluster {
       const fanouts = options.fanouts ?? 2;
       const ports = await freePorts(...Array.from({ length: fanouts }, (_, index) => `link-${index}`));
       cluster.#linkPorts.push(...Object.values(ports));
+      if (options.proxiedLinks === true) {
+        for (const port of cluster.#linkPorts) cluster.links.push(await TcpProxy.start({ port }));
+      }
       await Promise.all(Array.from({ length: fanouts }, (_, index) => cluster.startFanout(index)));
       await Promise.all(Array.from({ length: options.edges ?? 2 }, (_, index) => cluster.startEdge(index)));
       await waitFor(async () => (await cluster.readyLinks()).every((links) => links === fanouts), {
@@ -91,20 +102,39 @@ export class Cluster {
     return cluster;
   }
 
-  /** Starts the fanout of this number, again where it has ended. Its name is the same every time. */
-  async startFanout(index: number, env: Readonly<Record<string, string>> = {}): Promise<RunningService> {
+  /**
+   * Starts the fanout of this number, again where it has ended. Its name is the same every time; with a
+   * `folder` it is the build of another checkout.
+   */
+  async startFanout(
+    index: number,
+    env: Readonly<Record<string, string>> = {},
+    folder?: string,
+  ): Promise<RunningService> {
     const port = this.#linkPorts[index];
     if (port === undefined) throw new Error(`edges look for no fanout ${index}`);
     const fanout = await startService("fanout", {
       env: { ...this.#env, SERVER_ID: `fanout-${index}`, LINK_PORT: String(port), ...env },
       timeoutMs: 60_000,
+      ...(folder !== undefined && { folder }),
     });
     this.fanouts[index] = fanout;
     return fanout;
   }
 
+  /** Starts a fanout that only consumes: no edge looks for it, and none needs to. */
+  async startConsumer(name: string): Promise<RunningService> {
+    const consumer = await startService("fanout", {
+      env: { ...this.#env, SERVER_ID: name, FANOUT_ROLES: "consume" },
+      timeoutMs: 60_000,
+    });
+    this.#consumers.push(consumer);
+    return consumer;
+  }
+
   async startEdge(index: number, env: Readonly<Record<string, string>> = {}): Promise<RunningService> {
-    const addresses = this.#linkPorts.map((port) => `127.0.0.1:${port}`).join(",");
+    const ports = this.#linkPorts.map((port, fanout) => this.links[fanout]?.port ?? port);
+    const addresses = ports.map((port) => `127.0.0.1:${port}`).join(",");
     const edge = await startService("edge", {
       env: { ...this.#env, SERVER_ID: `edge-${index}`, FANOUT_ADDRS: addresses, ...env },
       timeoutMs: 60_000,
@@ -190,7 +220,9 @@ export class Cluster {
   async stop(): Promise<void> {
     for (const api of this.#apis) api.close();
     for (const client of this.#clients) client.websocket.terminate();
-    await Promise.allSettled([...this.edges, ...this.fanouts].map((service) => service.kill()));
+    const services = [...this.edges, ...this.fanouts, ...this.#consumers];
+    await Promise.allSettled(services.map((service) => service.kill()));
+    await Promise.all(this.links.map((link) => link.close()));
   }
 
   #edge(index: number): RunningService {

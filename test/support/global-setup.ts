@@ -1,6 +1,6 @@
 /**
- * Vitest's global set-up of the projects `stores` and `e2e`: brings up the Redis and the Kafka that
- * the files of this run need, once for both projects, and for `e2e` builds the processes. Where a
+ * Vitest's global set-up of the projects `stores`, `e2e` and `faults`: brings up the Redis and the Kafka that
+ * the files of this run need, once for all projects, and for the last two builds the processes. Where a
  * part is not to be had it says what to install and which files are not run; with `CI=true` it fails.
  */
 import { spawnSync } from "node:child_process";
@@ -30,7 +30,7 @@ const checkout = fileURLToPath(new URL("../..", import.meta.url));
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const files = project.vitest.state.getPaths();
-  if (files.some((file) => file.includes("/test/e2e/"))) build();
+  if (files.some((file) => /\/test\/(e2e|faults\/rows)\//.test(file))) build();
 
   const parts = (["Redis", "Kafka"] as const).filter((part) => files.some((file) => needs(file, part)));
   shared.realtimeGatewayStores ??= { users: 0, stores: startSharedStores(parts, progress) };

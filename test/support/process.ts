@@ -3,6 +3,7 @@
  * ports, waits until its `/ready` says yes, and keeps its JSON logs for assertions and error messages.
  * What it is configured with beyond ports is the test's business.
  */
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePorts } from "./free-port.js";
 import type { ProcessExit } from "./guarded-process.js";
@@ -10,6 +11,8 @@ import { GuardedProcess } from "./guarded-process.js";
 import { waitFor } from "./wait-for.js";
 
 export type ServiceName = "edge" | "fanout" | "gateway";
+
+const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 
 /** The variables that carry a port, per process; see the table of commands and ports in the README. */
 const PORT_VARIABLES = {
@@ -29,6 +32,8 @@ export interface ServiceOptions {
   /** `listening` where it cannot be ready yet, as an edge without a fanout: `/ready` answers at all. */
   readonly waitUntil?: "ready" | "listening" | "started";
   readonly timeoutMs?: number;
+  /** A checkout that was built, to run another release than this one. */
+  readonly folder?: string;
 }
 
 /** A line of the process's log; a line that is not JSON has only `message`. */
@@ -62,7 +67,7 @@ export async function startService(name: ServiceName, options: ServiceOptions = 
     ...Object.fromEntries(Object.entries(ports).map(([variable, port]) => [variable, String(port)])),
     ...options.env,
   };
-  const main = fileURLToPath(new URL(`../../dist/services/${name}/main.js`, import.meta.url));
+  const main = join(options.folder ?? CHECKOUT, "dist/services", name, "main.js");
   const service = new GuardedProcess({
     name,
     command: process.execPath,

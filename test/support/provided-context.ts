@@ -21,6 +21,6 @@ export type Part = "Redis" | "Kafka";
 export function partsNeededBy(testFile: string): readonly Part[] {
   if (/-redis\.test\.ts$/.test(testFile)) return ["Redis"];
   if (/-kafka\.test\.ts$/.test(testFile)) return ["Kafka"];
-  if (/\/test\/e2e\//.test(testFile)) return ["Redis", "Kafka"];
+  if (/\/test\/(e2e|faults\/rows)\//.test(testFile)) return ["Redis", "Kafka"];
   return [];
 }
