@@ -13,6 +13,9 @@ export interface DataLossListener {
 
 export interface DataLossWatch {
   listen(listener: DataLossListener): void;
-  /** Resolves after listeners were told of what was lost up to now. @throws GatewayError unavailable. */
-  check(): Promise<void>;
+  /**
+   * Resolves after listeners were told of what was lost up to now, with the partitions that could not be looked at:
+   * of these nothing is known. @throws GatewayError unavailable where none could.
+   */
+  check(): Promise<ReadonlySet<number>>;
 }

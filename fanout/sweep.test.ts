@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { order, SILENT } from "#test/support/fanout-core.js";
+import { gate, order, SILENT } from "#test/support/fanout-core.js";
 import { UnreliableBroker } from "#test/support/unreliable-broker.js";
 import { MemoryBroker, MemoryChannels } from "./channel/broker-memory.js";
 import { userChannel } from "./channel/channel.js";
@@ -24,6 +24,8 @@ let interrupted: string[];
 let nowMs: number;
 /** What a look at the store finds. */
 let lost: Set<number>;
+/** What a look cannot look at. */
+let unseen: Set<number>;
 let published: number;
 
 beforeEach(() => {
@@ -35,6 +37,7 @@ beforeEach(() => {
   directory = new MemoryDirectory();
   interrupted = [];
   lost = new Set();
+  unseen = new Set();
   published = 0;
   const counters = new FanoutCounters();
   channels = new Channels({
@@ -53,6 +56,7 @@ beforeEach(() => {
       const found = lost;
       lost = new Set();
       if (found.size > 0) for (const listener of listeners) listener.lost(found);
+      return unseen;
     },
   };
   dataLoss.listen({
@@ -79,9 +83,9 @@ async function follow(which = channel): Promise<{ followed: FollowedChannel; hea
   return { followed, heard };
 }
 
-async function publish(): Promise<void> {
+async function publish(to = channel): Promise<void> {
   const eventId = `e${++published}`;
-  await elsewhere.publish(channel, { eventId, idempotencyKey: eventId, payload: new Uint8Array() });
+  await elsewhere.publish(to, { eventId, idempotencyKey: eventId, payload: new Uint8Array() });
 }
 
 function empty(): void {
@@ -115,6 +119,62 @@ describe("the sweep", () => {
     expect(followed.signals).toBe(signals + 1);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(interrupted).toHaveLength(2);
+  });
+
+  it("reads nothing of a busy channel, whose position has moved on since the store was asked", async () => {
+    const { heard } = await follow();
+    await publish();
+    const answering = gate();
+    broker.answers.set("positions", () => answering.opened);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(broker.calls).toContain("positions");
+    broker.calls.length = 0;
+    await publish();
+    await publish();
+    await vi.advanceTimersByTimeAsync(1);
+    answering.open();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(heard).toEqual(["1", "2", "3"]);
+    expect(broker.calls).toEqual([]);
+  });
+
+  it("finds what was lost of one channel while the part of the store that has another is away", async () => {
+    const other = order("43");
+    const [away, there] = [await follow(other), await follow()];
+    broker.way = () => [];
+    await publish();
+    await publish(other);
+    const { positions } = MemoryBroker.prototype;
+    vi.spyOn(broker, "positions").mockImplementation(async (asked) => {
+      const stored = await positions.call(elsewhere, asked);
+      return stored.map((position, index) => (asked[index]?.key === other.key ? undefined : position));
+    });
+    const versions = vi.spyOn(directory, "versions");
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([away.heard, there.heard]).toEqual([[], ["1"]]);
+    expect(versions.mock.calls).toEqual([[[channel]]]);
+    versions.mockRejectedValue(new Error("away"));
+    await publish();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(there.heard).toEqual(["1", "2"]);
+  });
+
+  it("concludes nothing of a part that could not be looked at, and looks though no position was answered", async () => {
+    const other = order("43");
+    expect(channelKeys(other).partition.index).not.toBe(channelKeys(channel).partition.index);
+    const [away, there] = [await follow(other), await follow()];
+    await publish();
+    await publish(other);
+    await vi.advanceTimersByTimeAsync(1);
+    empty();
+    unseen = new Set([channelKeys(other).partition.index]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([away, there].map(({ followed }) => followed.position?.offset)).toEqual([1, 0]);
+    broker.failing.add("positions");
+    unseen = new Set();
+    lost = new Set([channelKeys(other).partition.index]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([away.heard, there.heard]).toEqual([["1", "missed up to 0"], ["1"]]);
   });
 
   it("goes on without a word where the store only outlived a quiet history", async () => {

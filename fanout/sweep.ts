@@ -1,7 +1,8 @@
 /**
  * Pub/sub can lose the last message of a channel without a trace, and a store its data without ending a connection.
  * At an interval the positions and the membership versions of all followed channels are read and compared, and it is
- * looked whether the store lost something. Nothing is concluded from a round in which the store did not answer.
+ * looked whether the store lost something. Nothing is concluded of a channel whose part of the store did not answer;
+ * the others are compared all the same.
  */
 import type { Broker, StreamPosition } from "./channel/broker.js";
 import type { Channels } from "./channel/channels.js";
@@ -9,6 +10,7 @@ import type { FollowedChannel } from "./channel/followed-channel.js";
 import type { DataLossWatch } from "./data-loss.js";
 import type { Directory } from "./directory/directory.js";
 import type { FanoutCounters } from "./fanout-counters.js";
+import { channelKeys } from "./redis/keys.js";
 
 export interface SweepOptions {
   readonly channels: Channels;
@@ -23,7 +25,9 @@ export interface SweepOptions {
 
 interface Stored {
   readonly followed: FollowedChannel;
-  readonly position: StreamPosition | undefined;
+  /** Where it stood before it was asked about. */
+  readonly before: StreamPosition | undefined;
+  readonly position: StreamPosition;
   readonly membersVersion: number | undefined;
 }
 
@@ -51,9 +55,11 @@ export class Sweep {
     try {
       const stored = await this.#read();
       // After the positions: where they are gone because the store was emptied, this says so, and before they count.
-      await this.#options.dataLoss?.check();
-      for (const { followed, position, membersVersion } of stored) {
-        if (position !== undefined) followed.check(position);
+      const unseen = await this.#options.dataLoss?.check();
+      if (unseen !== undefined && unseen.size > 0) this.#options.counters.storeFailures += 1;
+      for (const { followed, before, position, membersVersion } of stored) {
+        if (unseen?.has(channelKeys(followed.channel).partition.index) === true) continue;
+        followed.check(position, before);
         if (membersVersion !== undefined) followed.checkMembers(membersVersion);
       }
     } catch {
@@ -64,19 +70,33 @@ export class Sweep {
     }
   }
 
-  async #read(): Promise<Stored[]> {
-    const { channels, broker, directory } = this.#options;
-    const all = [...channels.all()];
+  /** Of those channels whose part of the store answered. */
+  async #read(): Promise<readonly Stored[]> {
+    const all = [...this.#options.channels.all()];
     const stored: Stored[] = [];
     for (let start = 0; start < all.length; start += PAGE) {
-      const page = all.slice(start, start + PAGE);
-      const names = page.map(({ channel }) => channel);
-      // Asked for in one turn: one pipeline.
-      const [positions, versions] = await Promise.all([broker.positions(names), directory.versions(names)]);
-      for (const [index, followed] of page.entries()) {
-        stored.push({ followed, position: positions[index], membersVersion: versions[index] });
-      }
+      stored.push(...(await this.#readPage(all.slice(start, start + PAGE))));
     }
     return stored;
+  }
+
+  async #readPage(page: readonly FollowedChannel[]): Promise<readonly Stored[]> {
+    const { broker, directory, counters } = this.#options;
+    const before = page.map(({ position }) => position);
+    const failed = (): readonly never[] => {
+      counters.storeFailures += 1;
+      return [];
+    };
+    const positions = await broker.positions(page.map(({ channel }) => channel)).catch(failed);
+    const answered = page.flatMap((followed, index) => {
+      const position = positions[index];
+      return position === undefined ? [] : [{ followed, before: before[index], position }];
+    });
+    if (answered.length === 0) return [];
+    // What is stored of a channel lies together: those that are away are not waited for once more.
+    const versions = await directory
+      .versions(answered.map(({ followed: { channel } }) => channel))
+      .catch(failed);
+    return answered.map((each, index) => ({ ...each, membersVersion: versions[index] }));
   }
 }

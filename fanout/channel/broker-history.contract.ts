@@ -66,6 +66,31 @@ export function describeHistory(
       expect(newest?.position).toEqual((await other.state(order)).position);
     });
 
+    it("are read up to the one with which they are more than the bytes asked for, in both directions", async () => {
+      const { broker, other, order } = stage();
+      const count = 25;
+      for (let index = 1; index <= count; index++) {
+        await broker.publish(order, { ...event(`e${index}`), payload: bytes("x".repeat(10)) });
+      }
+      const read = async (maxBytes: number, limit = 100) => {
+        const forward = await other.history(order, { afterOffset: 0, limit, maxBytes });
+        const backward = await other.history(order, { beforeOffset: Infinity, limit, maxBytes });
+        expect(backward.map(({ position }) => count + 1 - position.offset)).toEqual(
+          forward.map(({ position }) => position.offset),
+        );
+        return forward.map(({ position }) => position.offset);
+      };
+      const upTo = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
+      expect(await read(0)).toEqual(upTo(1));
+      expect(await read(9)).toEqual(upTo(1));
+      expect(await read(10)).toEqual(upTo(2));
+      expect(await read(119)).toEqual(upTo(12));
+      expect(await read(120)).toEqual(upTo(13));
+      expect(await read(120, 12)).toEqual(upTo(12));
+      expect(await read(249)).toEqual(upTo(25));
+      expect(await read(10_000)).toEqual(upTo(25));
+    });
+
     it("of a channel without any are an empty page, in both directions", async () => {
       const { broker, order } = stage();
       expect(await broker.history(order, { afterOffset: 0, limit: 10 })).toEqual([]);

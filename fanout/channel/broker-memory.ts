@@ -266,10 +266,10 @@ export class MemoryBroker implements Broker {
     const limit = Math.max(0, range.limit);
     if ("afterOffset" in range) {
       const start = Math.max(0, range.afterOffset + 1 - first);
-      return history.slice(start, start + limit);
+      return within(history.slice(start, start + limit), range.maxBytes);
     }
     const end = Math.min(history.length, Math.max(0, range.beforeOffset - first));
-    return history.slice(Math.max(0, end - limit), end).reverse();
+    return within(history.slice(Math.max(0, end - limit), end).reverse(), range.maxBytes);
   }
 
   async close(): Promise<void> {
@@ -285,6 +285,13 @@ export class MemoryBroker implements Broker {
       this.#onFault("a listener of a channel threw", error);
     }
   }
+}
+
+/** Up to the one with which there are more bytes. */
+function within(events: readonly HistoryEvent[], maxBytes = Infinity): readonly HistoryEvent[] {
+  let bytes = 0;
+  const last = events.findIndex(({ payload }) => (bytes += payload.length) > maxBytes);
+  return last === -1 ? events : events.slice(0, last + 1);
 }
 
 function newEpoch(): string {

@@ -174,14 +174,11 @@ export class RedisBroker implements Broker {
     return { position: readPosition(reply), latest: values };
   }
 
-  async positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]> {
-    return this.#connection.run(
-      (client) =>
-        Promise.all(
-          channels.map(async (channel) =>
-            readPosition(await client.hmgetBuffer(channelKeys(channel).meta, "epoch", "offset", "tag")),
-          ),
-        ),
+  async positions(channels: readonly Channel[]): Promise<readonly (StreamPosition | undefined)[]> {
+    return this.#connection.runEach(
+      channels.map((channel) => async (client) => {
+        return readPosition(await client.hmgetBuffer(channelKeys(channel).meta, "epoch", "offset", "tag"));
+      }),
       "read-positions",
     );
   }
@@ -203,7 +200,7 @@ export class RedisBroker implements Broker {
       await this.#connection.script(READ_HISTORY, {
         partition,
         keys: [meta, history],
-        args: [...boundOf(range), range.limit],
+        args: [...boundOf(range), range.limit, range.maxBytes ?? ""],
       }),
     );
     const epoch = optionalBytesOf(reply[0])?.toString() ?? "";

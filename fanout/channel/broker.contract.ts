@@ -361,7 +361,7 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
       await broker.publish(channelOf(order.app, "order", "3"), event("b"));
       const answer = await broker.publish(channelOf(order.app, "order", "1"), event("c"));
       const positions = await other.positions(channels);
-      expect(positions.map(({ offset }) => offset)).toEqual([1, 0, 2]);
+      expect(positions.map((position) => position?.offset)).toEqual([1, 0, 2]);
       expect(positions[0]).toEqual(positionOf(answer));
       expect(await other.positions([])).toEqual([]);
     });

@@ -81,11 +81,17 @@ export interface HistoryEvent {
   readonly payload: Uint8Array;
 }
 
+export interface HistoryBounds {
+  readonly limit: number;
+  /** Nothing is read behind the event with which the payloads are more than this. Absent: no such bound. */
+  readonly maxBytes?: number;
+}
+
 export type HistoryRange =
   /** Oldest first; exclusive. */
-  | { readonly afterOffset: number; readonly limit: number }
+  | (HistoryBounds & { readonly afterOffset: number })
   /** Newest first; exclusive. Infinity: from the newest on. */
-  | { readonly beforeOffset: number; readonly limit: number };
+  | (HistoryBounds & { readonly beforeOffset: number });
 
 export interface Broker {
   /** Stores a durable event and sends it to all followers. Resolves once it is stored. One atomic step. */
@@ -112,15 +118,21 @@ export interface Broker {
   unfollow(channel: Channel): Promise<void>;
   /** The position and the latest values, read together. */
   state(channel: Channel): Promise<ChannelState>;
-  /** The positions of many channels, read together, in their order: to notice what pub/sub lost. */
-  positions(channels: readonly Channel[]): Promise<readonly StreamPosition[]>;
+  /**
+   * The positions of many channels, read together, in their order: to notice what pub/sub lost. Undefined where the
+   * part of the store that has the channel is away; fails where all of them are.
+   */
+  positions(channels: readonly Channel[]): Promise<readonly (StreamPosition | undefined)[]>;
   /**
    * Begins a new epoch at offset 0, with an empty history, where the stored position is still `forked`: followers
    * were given other events than those that are stored. The epoch ends with `ROTATED`. Versions, marks and answers
    * stay. Answers the position that is stored then, whoever made it.
    */
   rotate(channel: Channel, forked: StreamPosition): Promise<StreamPosition>;
-  /** Stored events in the order asked for; fewer than the limit at the end. What is older than the history is missing. */
+  /**
+   * Stored events in the order asked for; fewer than the limit at the end, or where they are more than `maxBytes`.
+   * What is older than the history is missing.
+   */
   history(channel: Channel, range: HistoryRange): Promise<readonly HistoryEvent[]>;
   close(): Promise<void>;
 }

@@ -42,6 +42,8 @@ export interface CatchUpOptions {
 }
 
 const HISTORY_PAGE = 100;
+/** Many times the largest event: a page always holds more than the one that is known. */
+const HISTORY_PAGE_BYTES = 1024 * 1024;
 /** The store goes on while it is compared with; so many times it is read again before a loss is said. */
 const MAX_ROUNDS = 8;
 
@@ -119,7 +121,11 @@ async function readFrom(
   for (let reached = from; reached.offset < stored.offset;) {
     // One event earlier: that it is the one that was delivered shows that this is the same history.
     const afterOffset = Math.max(0, reached.tag === 0 ? reached.offset : reached.offset - 1);
-    const page = await broker.history(channel, { afterOffset, limit: HISTORY_PAGE });
+    const page = await broker.history(channel, {
+      afterOffset,
+      limit: HISTORY_PAGE,
+      maxBytes: HISTORY_PAGE_BYTES,
+    });
     const events = page.filter(({ position }) => position.offset > reached.offset);
     const [first] = events;
     const known = page.find(({ position }) => position.offset === reached.offset);

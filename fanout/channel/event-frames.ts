@@ -5,7 +5,7 @@
 import { eventBodyName, serverFrameToJson } from "#proto/frame-codec.js";
 import { Event, type Position } from "#proto/gen/realtime/client/v1/event.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
-import type { StreamPosition } from "./broker.js";
+import type { HistoryEvent, StreamPosition } from "./broker.js";
 
 /** Tag of `ServerFrame.event` (field 15, length-delimited). */
 const EVENT_TAG = 0x7a;
@@ -58,6 +58,11 @@ export class EventFrames {
 }
 
 const EMPTY = new Uint8Array(0);
+
+/** What a stored event weighs at a socket. Text of control characters is six times as long in JSON: that counts there. */
+export function framedBytes({ payload, position }: HistoryEvent, framing: Framing): number {
+  return framing === Framing.FRAMING_JSON ? new EventFrames(payload, position).json.length : payload.length;
+}
 
 export function toPosition({ epoch, offset, tag }: StreamPosition): Position {
   return { epoch, offset, tag };

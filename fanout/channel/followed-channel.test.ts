@@ -230,6 +230,31 @@ describe("durable events", () => {
     expect(audience.heard.at(-1)).toBe("missed up to 0");
   });
 
+  it("are compared where a stored position was not passed since the store was asked", async () => {
+    await publish(2);
+    const { channel: one } = follow();
+    await one.active();
+    const before = one.position;
+    if (before === undefined) throw new Error("the channel has a position");
+    await publish(2);
+    await settle();
+    const reading = vi.spyOn(broker, "state");
+    for (const passed of [before, { ...before, offset: 3, tag: 9 }]) one.check(passed, before);
+    expect(reading).not.toHaveBeenCalled();
+    const notPassed = [
+      { ...before, offset: 1 },
+      { ...before, offset: 5 },
+      { ...before, tag: before.tag ^ 2 },
+      { ...before, epoch: "another" },
+      { epoch: "", offset: 0, tag: 0 },
+    ];
+    for (const [index, stored] of notPassed.entries()) {
+      one.check(stored, before);
+      await settle();
+      expect(reading).toHaveBeenCalledTimes(index + 1);
+    }
+  });
+
   it("are caught up with by the next comparison where reading them failed", async () => {
     const { channel: one, audience } = follow();
     await one.active();

@@ -129,11 +129,14 @@ export class FollowedChannel {
 
   /**
    * Compares with the store's position, and reads what was lost on the way. Called where the store is known to have
-   * lost nothing by then, or after `lose`: a history that is gone was outlived.
+   * lost nothing by then, or after `lose`: a history that is gone was outlived. `before` is where this stood when
+   * the store was asked: what was delivered since, the answer need not have.
    */
-  check(stored: StreamPosition): void {
+  check(stored: StreamPosition, before = this.#position): void {
     const position = this.#position;
     if (!this.#isActive || position === undefined || isSame(stored, position)) return;
+    const isPassed = before !== undefined && isBetween(stored, before, position);
+    if (isPassed && this.#whenGone !== "lost") return;
     if (isBeforeHistory(stored) && this.#whenGone === "wait") this.#whenGone = "outlived";
     void this.#catchUp();
   }
@@ -313,6 +316,13 @@ export class FollowedChannel {
     this.#options.counters.historyHoles += 1;
     for (const audience of this.audiences) audience.missed(position);
   }
+}
+
+/** Whether it was passed on the way from one to the other, as far as these positions say. */
+function isBetween(position: StreamPosition, from: StreamPosition, to: StreamPosition): boolean {
+  if (from.epoch !== to.epoch || position.epoch !== to.epoch) return false;
+  if (position.offset < from.offset || position.offset >= to.offset) return false;
+  return position.offset > from.offset || isSameEvent(position, from);
 }
 
 function isSame(left: StreamPosition, right: StreamPosition): boolean {

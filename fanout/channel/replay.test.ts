@@ -1,11 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { gate, order, SILENT } from "#test/support/fanout-core.js";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { Framing } from "#proto/gen/realtime/link/v1/link.js";
+import { eventOf, gate, order, SILENT, status } from "#test/support/fanout-core.js";
 import { UnreliableBroker } from "#test/support/unreliable-broker.js";
 import { FanoutCounters } from "../fanout-counters.js";
 import type { StreamPosition } from "./broker.js";
 import { MemoryBroker, MemoryChannels } from "./broker-memory.js";
 import { FollowedChannel } from "./followed-channel.js";
-import { replay, type Replay } from "./replay.js";
+import { MAX_REPLAY_BYTES, replay, ReplayBudget, type Replay } from "./replay.js";
 
 const channel = order("42");
 const BEFORE = { epoch: "", offset: 0, tag: 0 };
@@ -86,6 +88,11 @@ describe("a replay", () => {
     await follow();
     const more = { ...(await at(3)), offset: 10 };
     expect(await read(more)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
+    broker.way = () => [];
+    await publish(1);
+    const ahead = await at(4);
+    const aheadOfFork = { ...ahead, tag: (ahead.tag ^ 2) >>> 0 };
+    expect(await read(aheadOfFork)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
     for (const offset of [2, 3]) {
       const { tag, ...position } = await at(offset);
       const fork = { ...position, tag: (tag ^ 2) >>> 0 };
@@ -105,6 +112,40 @@ describe("a replay", () => {
     }
     expect(await read(await at(1))).toMatchObject({ isComplete: true });
     expect(await read(BEFORE)).toMatchObject({ events: [], isComplete: false, upTo: { offset: 9 } });
+  });
+
+  it("reads no more than the budget has left, and nothing where nothing is left", async () => {
+    await follow();
+    const payload = new Uint8Array(64 * 1024);
+    for (let index = 0; index < 40; index += 1) {
+      const eventId = `large-${index}`;
+      await elsewhere.publish(channel, { eventId, idempotencyKey: eventId, payload });
+    }
+    const reading = vi.spyOn(broker, "history");
+    const budget = new ReplayBudget();
+    const results: Replay[] = [];
+    const whenCaughtUp = (missed: Replay): void => void results.push(missed);
+    await replay({ broker, followed, after: BEFORE, budget, whenCaughtUp });
+    const pages = await Promise.all(reading.mock.results.map(({ value }) => value as Promise<unknown[]>));
+    expect(pages.flat()).toHaveLength(MAX_REPLAY_BYTES / payload.length + 1);
+    expect(budget.take(MAX_REPLAY_BYTES)).toBe(true);
+    await replay({ broker, followed, after: BEFORE, budget, whenCaughtUp });
+    expect(reading).toHaveBeenCalledTimes(pages.length);
+    expect(results.map(({ isComplete }) => isComplete)).toEqual([false, false]);
+  });
+
+  it("counts what it takes in the socket's framing", async () => {
+    await follow();
+    const payload = Event.encode(eventOf(status("\u0001".repeat(30_000)))).finish();
+    for (const eventId of ["e1", "e2", "e3"]) {
+      await elsewhere.publish(channel, { eventId, idempotencyKey: eventId, payload });
+    }
+    const isComplete: boolean[] = [];
+    for (const framing of [Framing.FRAMING_PROTOBUF, Framing.FRAMING_JSON]) {
+      const whenCaughtUp = (missed: Replay): void => void isComplete.push(missed.isComplete);
+      await replay({ broker, followed, after: BEFORE, framing, whenCaughtUp });
+    }
+    expect(isComplete).toEqual([true, false]);
   });
 
   it("is nothing, and complete for nobody, without a position", async () => {
@@ -134,6 +175,30 @@ describe("a replay", () => {
     await follow();
     const missed = await read({ epoch: "another", offset: 1, tag: 0 });
     expect(missed).toMatchObject({ events: [], isComplete: false, upTo: { offset: 3 } });
+  });
+
+  it("while another epoch begins does not go on in that one's offsets, and says that something is lost", async () => {
+    await publish(3);
+    await follow();
+    const reading = gate();
+    const budget = new ReplayBudget();
+    broker.answers.set("history", () => reading.opened);
+    const results: Replay[] = [];
+    const after = await at(1);
+    const whenCaughtUp = (missed: Replay): void => void results.push(missed);
+    const replaying = replay({ broker, followed, after, budget, whenCaughtUp });
+    await vi.waitFor(() => expect(broker.calls).toContain("history"));
+    const { position } = await elsewhere.state(channel);
+    const rotated = await elsewhere.rotate(channel, position);
+    broker.answers.clear();
+    await publish(2);
+    await vi.waitFor(() => expect(followed.position).toMatchObject({ epoch: rotated.epoch, offset: 2 }));
+    reading.open();
+    await replaying;
+    expect(results).toMatchObject([
+      { events: [], isComplete: false, upTo: { epoch: rotated.epoch, offset: 2 } },
+    ]);
+    expect(budget.leftBytes).toBe(MAX_REPLAY_BYTES);
   });
 
   it("goes on to where the channel has moved meanwhile, and is told in the very turn in which it caught up", async () => {

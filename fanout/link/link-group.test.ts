@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import { DeliveryClass, Framing } from "#proto/gen/realtime/link/v1/link.js";
 import { EventFrames } from "#fanout/channel/event-frames.js";
 import { FollowedChannel, type ChannelDelivery } from "#fanout/channel/followed-channel.js";
@@ -162,6 +163,23 @@ describe("a group", () => {
     expect(json).toMatchObject({
       subscribed: { channel: "order:42", position: { epoch: "e", offset: "3" } },
     });
+  });
+
+  it("encodes once for each framing that events are lost, however many sockets there are", () => {
+    const { link: one } = link();
+    for (let number = 1; number <= 10; number += 1) {
+      const framing = number % 2 === 0 ? Framing.FRAMING_JSON : Framing.FRAMING_PROTOBUF;
+      one.join(member(number, framing), channel, undefined);
+    }
+    const encode = vi.spyOn(ServerFrame, "encode");
+    const stringify = vi.spyOn(JSON, "stringify");
+    try {
+      for (const audience of channel.audiences) audience.missed(POSITION);
+      expect(encode.mock.calls.length).toBeLessThanOrEqual(2);
+      expect(stringify).toHaveBeenCalledTimes(1);
+    } finally {
+      vi.restoreAllMocks();
+    }
   });
 
   it("under pressure keeps the newest value, but not in the place of one from before a join", async () => {

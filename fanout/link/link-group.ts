@@ -101,23 +101,21 @@ export class LinkGroup implements ChannelAudience {
 
   missed(position: StreamPosition): void {
     const { link, channel } = this.#options;
-    for (const member of this.#members.keys()) {
-      const payload = encodeServerFrame(member.framing, {
-        replyTo: 0,
-        body: {
-          $case: "subscribed",
-          value: {
-            channel: channel.channel.name,
-            position: toPosition(position),
-            recovered: false,
-            latest: [],
-            minSendIntervalMs: 0,
-          },
-        },
-      });
+    const value = {
+      channel: channel.channel.name,
+      position: toPosition(position),
+      recovered: false,
+      latest: [],
+      minSendIntervalMs: 0,
+    };
+    const payloads = new Map<Framing, Uint8Array>();
+    for (const { framing, number: session } of this.#members.keys()) {
+      const payload =
+        payloads.get(framing) ??
+        encodeServerFrame(framing, { replyTo: 0, body: { $case: "subscribed", value } });
+      payloads.set(framing, payload);
       const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
-      const value = DownFrame.fromPartial({ session: member.number, payload, deliveryClass });
-      link.send({ $case: "frame", value });
+      link.send({ $case: "frame", value: DownFrame.fromPartial({ session, payload, deliveryClass }) });
     }
   }
 

@@ -7,6 +7,7 @@
  * one. A loss is told once; what it means for channels and sessions is its listeners' business.
  */
 import { randomBytes } from "node:crypto";
+import { GatewayError } from "#proto/errors.js";
 import type { DataLossListener, DataLossWatch } from "#fanout/data-loss.js";
 import { sentinelKey } from "./keys.js";
 import { PARTITIONS, type Partition } from "./partitions.js";
@@ -40,7 +41,7 @@ export class PartitionSentinels implements DataLossWatch {
   /** Those that were found incomplete, until listeners are told that they are no more. */
   readonly #rebuilding = new Set<number>();
   readonly #stopHearing: () => void;
-  #checking: Promise<void> = Promise.resolve();
+  #checking: Promise<unknown> = Promise.resolve();
   #willCheck = false;
   #wasUp = true;
 
@@ -48,7 +49,8 @@ export class PartitionSentinels implements DataLossWatch {
   static async start(options: PartitionSentinelsOptions): Promise<PartitionSentinels> {
     const sentinels = new PartitionSentinels(options);
     try {
-      await sentinels.check();
+      const unseen = await sentinels.check();
+      if (unseen.size > 0) throw new GatewayError("unavailable", "a part of the store is away; try again");
     } catch (error) {
       sentinels.stop();
       throw error;
@@ -74,8 +76,11 @@ export class PartitionSentinels implements DataLossWatch {
     this.#listeners.push(listener);
   }
 
-  /** A look that is under way may have begun before what its caller has read: this one begins after it. */
-  check(): Promise<void> {
+  /**
+   * A look that is under way may have begun before what its caller has read: this one begins after it. Partitions
+   * are looked at each for itself: one node that is away hides no loss of another.
+   */
+  check(): Promise<ReadonlySet<number>> {
     const checking = this.#checking.then(() => this.#check());
     // The next one does not care how this one ended.
     this.#checking = checking.catch(() => undefined);
@@ -99,32 +104,52 @@ export class PartitionSentinels implements DataLossWatch {
     if (this.#willCheck) return;
     this.#willCheck = true;
     this.check()
+      .then((unseen) => {
+        if (unseen.size > 0) throw new Error(`${unseen.size} partitions could not be looked at`);
+      })
       .catch((error: unknown) => this.#onFault("looking at the sentinels", error))
       .finally(() => (this.#willCheck = false));
   }
 
-  async #check(): Promise<void> {
-    const [nowUs, stored] = await Promise.all([this.#connection.timeUs(), this.#read()]);
+  async #check(): Promise<ReadonlySet<number>> {
+    // Where nobody says how late it is, nothing becomes complete.
+    const asking = this.#connection.timeUs().catch(() => undefined);
+    const [nowUs, stored] = await Promise.all([asking, this.#read()]);
     const lost = new Set<number>();
     const rebuilt = new Set<number>();
+    const unseen = new Set<number>();
     await Promise.all(
       PARTITIONS.map(async (partition) => {
-        const known = this.#known.get(partition.index);
-        let sentinel = read(stored[partition.index]);
-        if (sentinel === undefined || sentinel.id !== known?.id)
-          sentinel = await this.#sign(partition, known);
-        if (known !== undefined && known.id !== sentinel.id) lost.add(partition.index);
-        this.#known.set(partition.index, sentinel);
-        if (sentinel.completeAtMs > nowUs / 1000) this.#rebuilding.add(partition.index);
-        else if (this.#rebuilding.delete(partition.index)) rebuilt.add(partition.index);
+        const { index } = partition;
+        try {
+          const known = this.#known.get(index);
+          const found = stored[index];
+          if (found === undefined) throw new GatewayError("unavailable", "a part of the store is away");
+          let sentinel = read(found);
+          if (sentinel === undefined || sentinel.id !== known?.id)
+            sentinel = await this.#sign(partition, known);
+          if (known !== undefined && known.id !== sentinel.id) lost.add(index);
+          this.#known.set(index, sentinel);
+          const isIncomplete =
+            nowUs === undefined
+              ? lost.has(index) || this.#rebuilding.has(index)
+              : sentinel.completeAtMs > nowUs / 1000;
+          if (isIncomplete) this.#rebuilding.add(index);
+          else if (this.#rebuilding.delete(index)) rebuilt.add(index);
+        } catch {
+          unseen.add(index);
+        }
       }),
-    ).finally(() => this.#tell(lost, rebuilt));
+    );
+    this.#tell(lost, rebuilt);
     if (lost.size > 0) await this.#connection.checkSchema();
+    return unseen;
   }
 
-  #read(): Promise<(Buffer | null)[]> {
-    return this.#connection.run(
-      (client) => Promise.all(PARTITIONS.map((partition) => client.getBuffer(sentinelKey(partition)))),
+  /** Undefined where its node did not answer. */
+  #read(): Promise<readonly (Buffer | null | undefined)[]> {
+    return this.#connection.runEach(
+      PARTITIONS.map((partition) => (client) => client.getBuffer(sentinelKey(partition))),
       "read-sentinels",
     );
   }

@@ -6,7 +6,8 @@ import type { BrokerMessage, DurableEvent } from "#fanout/channel/broker.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
 import { RedisCluster } from "#test/support/redis-cluster.js";
 import { channelKeys, SCHEMA_KEY } from "./keys.js";
-import { slotOf } from "./partitions.js";
+import { PartitionSentinels } from "./partition-sentinels.js";
+import { PARTITIONS, slotOf } from "./partitions.js";
 import { RedisConnection } from "./redis-connection.js";
 
 const WAIT = { timeout: 15_000, interval: 20 };
@@ -69,7 +70,8 @@ describe("the masters of a Redis Cluster", () => {
     expect(new Set(channels.map(masterOf))).toEqual(new Set([0, 1, 2]));
     const heard = await followAll();
     await expectAllToHear(heard, "one");
-    expect((await broker.positions(channels)).map(({ offset }) => offset)).toEqual(channels.map(() => 1));
+    const positions = await broker.positions(channels);
+    expect(positions.map((position) => position?.offset)).toEqual(channels.map(() => 1));
     const histories = await Promise.all(
       channels.map((channel) => broker.history(channel, { afterOffset: 0, limit: 10 })),
     );
@@ -94,11 +96,19 @@ describe("the masters of a Redis Cluster", () => {
   it("serve what the others hold while one is away, which then comes back with its data", async () => {
     const heard = await followAll();
     await expectAllToHear(heard, "before");
+    const sentinels = await PartitionSentinels.start({ connection, rebuildWindowMs: 60_000 });
     await cluster.kill(1);
     const [away, there] = [1, 0].map((master) => channels.filter((channel) => masterOf(channel) === master));
     try {
       const [lost] = away ?? [];
       if (lost === undefined) throw new Error("each master has some of 300 channels");
+      // What is asked of many is answered for those whose node is there.
+      const positions = await broker.positions(channels);
+      const answered = channels.filter((_, index) => positions[index] !== undefined);
+      expect(answered).toEqual(channels.filter((channel) => masterOf(channel) !== 1));
+      const unseen = await sentinels.check();
+      const partitionsAway = PARTITIONS.filter(({ tag }) => cluster.masterOf(slotOf(tag)) === 1);
+      expect(unseen).toEqual(new Set(partitionsAway.map(({ index }) => index)));
       await expect(broker.publish(lost, event("away"))).rejects.toMatchObject({ kind: "unavailable" });
       const answers = (there ?? []).map((channel) =>
         vi.waitFor(() => broker.publish(channel, event("there")), { timeout: 1_500, interval: 20 }),
@@ -107,6 +117,7 @@ describe("the masters of a Redis Cluster", () => {
         new Set(["published"]),
       );
     } finally {
+      sentinels.stop();
       await cluster.restart(1);
     }
     await expectAllToHear(heard, "after");

@@ -129,6 +129,23 @@ export class RedisConnection {
     }
   }
 
+  /**
+   * As `run`, but each for itself: undefined where it failed, as at a node of a Cluster that is away.
+   * @throws GatewayError unavailable where all did.
+   */
+  runEach<T>(
+    commands: readonly ((client: RedisClient) => Promise<T>)[],
+    operation: string,
+  ): Promise<readonly (T | undefined)[]> {
+    return this.run(async (client) => {
+      const settled = await Promise.allSettled(commands.map((command) => command(client)));
+      const reasons = settled.flatMap((each) => (each.status === "rejected" ? [each.reason as unknown] : []));
+      if (reasons.length > 0 && reasons.length === settled.length) throw reasons[0];
+      if (!(client instanceof Redis) && reasons.some(isAboutNodes)) client.refreshSlotsCache();
+      return settled.map((each) => (each.status === "fulfilled" ? each.value : undefined));
+    }, operation);
+  }
+
   /** Runs a script, whose keys must lie in one partition. Strings in its reply are Buffers. */
   async script(script: RedisScript, call: ScriptCall): Promise<unknown> {
     for (const key of call.keys) {

@@ -8,8 +8,9 @@ import type { Broker, LatestValue, StreamPosition } from "#fanout/channel/broker
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
+import { checkPosition } from "#fanout/channel/position-check.js";
 import { replay, type Replay, type ReplayBudget } from "#fanout/channel/replay.js";
-import type { Directory } from "#fanout/directory/directory.js";
+import { PartUnknownError, type Directory, type Participation } from "#fanout/directory/directory.js";
 import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
 import { mayFollow, needsParticipation } from "#fanout/policy/policy.js";
 import type { ServerBody } from "./frame-handler.js";
@@ -31,6 +32,11 @@ export interface EntryRequest {
   readonly channel: Channel;
   /** What the socket has. Absent: it wants nothing from before. */
   readonly after: StreamPosition | undefined;
+  /**
+   * The session followed it before: a subscription outlives the record of its permission. While the directory is
+   * being rebuilt it enters unchecked; when that is over it is checked as all followers are.
+   */
+  readonly isContinued?: boolean;
   /** Of the replay; several entries may share one. */
   readonly budget?: ReplayBudget;
 }
@@ -44,10 +50,11 @@ export class ChannelEntry {
 
   /**
    * Says `subscribed`, gives what was missed, and joins, in this order and in one turn.
-   * @throws GatewayError permission_denied, not_found, unavailable; then nothing is followed.
+   * @throws GatewayError permission_denied, not_found, invalid_argument, unavailable; then nothing is followed.
    */
   async subscribe(request: EntryRequest & { readonly answer: (body: ServerBody) => void }): Promise<void> {
     const { session, after, answer } = request;
+    checkPosition(after, "subscribe.after");
     let lastKnown: readonly LatestValue[] = [];
     await this.enter({
       ...request,
@@ -59,8 +66,9 @@ export class ChannelEntry {
         answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.from }));
         for (const event of missed.events) session.sendMissed(followed, event);
         // What is told here is not received yet. Until it is, a resume must find the same loss again.
-        const cursor = missed.isComplete ? missed.from : (after ?? missed.from);
-        session.join(followed, missed.upTo, cursor);
+        // Nor is a position that the client says kept as one that it was given, where it is not found to be one.
+        const isSure = missed.isComplete || (after === undefined && request.isContinued !== true);
+        session.join(followed, missed.upTo, isSure ? missed.from : undefined);
       },
     });
   }
@@ -73,29 +81,37 @@ export class ChannelEntry {
       readonly join: (followed: FollowedChannel, missed: Replay) => void;
     },
   ): Promise<void> {
-    const { session, channel, after, budget, prepare, join } = request;
+    const { session, channel, after, isContinued, budget, prepare, join } = request;
     const { channels, broker, directory } = this.#options;
     const followed = channels.acquire(channel);
     try {
       await followed.active();
+      const way = { isDone: false };
       while (!session.follows.has(channel.key)) {
         const { signals } = followed;
-        const partEndsAtMs = await checkMayFollow(directory, session, channel);
+        const partEndsAtMs = await checkMayFollow(directory, session, channel, isContinued);
         await prepare?.(followed);
         await replay({
           broker,
           followed,
           after,
+          framing: session.framing,
           ...(budget && { budget }),
           whenCaughtUp: (missed) => {
             // Permission may have ended since it was checked: then it is checked again.
-            if (followed.signals !== signals) return;
+            if (followed.signals !== signals) {
+              budget?.giveBack(missed.bytes);
+              return;
+            }
             if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
             followed.partEndsAtMs = Math.min(followed.partEndsAtMs, partEndsAtMs);
             join(followed, missed);
+            way.isDone = true;
           },
         });
       }
+      // Another way in was faster.
+      if (!way.isDone) channels.release(followed);
     } catch (thrown) {
       channels.release(followed);
       throw thrown;
@@ -123,11 +139,21 @@ export function furthest(
 }
 
 /** When the part ends by itself. @throws GatewayError permission_denied; unavailable while the directory cannot be asked. */
-async function checkMayFollow(directory: Directory, session: Session, channel: Channel): Promise<number> {
+async function checkMayFollow(
+  directory: Directory,
+  session: Session,
+  channel: Channel,
+  isContinued = false,
+): Promise<number> {
   const { principal } = session;
-  const participation = needsParticipation(principal, channel)
-    ? await directory.participation(channel, principal.userId)
-    : undefined;
+  let participation: Participation | undefined;
+  try {
+    if (needsParticipation(principal, channel))
+      participation = await directory.participation(channel, principal.userId);
+  } catch (thrown) {
+    if (isContinued && thrown instanceof PartUnknownError) return Infinity;
+    throw thrown;
+  }
   if (!mayFollow(principal, channel, participation)) {
     throw new GatewayError("permission_denied", `${channel.name} is not yours to follow`, {
       field: "subscribe.channel",

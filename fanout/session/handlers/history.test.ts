@@ -146,6 +146,24 @@ describe("a page of history", () => {
     expect(pages).toEqual([[1, 2], [3], [4], [5]]);
   });
 
+  it.each([false, true])("reads little more than it holds (backward: %s)", async (backward) => {
+    const count = 12;
+    for (let index = 0; index < count; index += 1) await core.publish(channel, status("x".repeat(64_000)));
+    await open(1, "owner");
+    const reading = vi.spyOn(core.broker, "history");
+    const offsets: unknown[] = [];
+    let from: Position | undefined;
+    do {
+      const answer = await page(1, { backward, limit: 100, ...(from && { from }) });
+      offsets.push(...offsetsOf(answer));
+      from = answer.next;
+    } while (from !== undefined);
+    const expected = Array.from({ length: count }, (_, index) => index + 1);
+    expect(offsets).toEqual(backward ? expected.reverse() : expected);
+    const lengths = reading.mock.results.map(async ({ value }) => ((await value) as unknown[]).length);
+    expect(Math.max(...(await Promise.all(lengths)))).toBeLessThan(8);
+  });
+
   it("is bounded by what it takes in the socket's framing", async () => {
     for (let index = 0; index < 3; index += 1) await core.publish(channel, status("\u0001".repeat(30_000)));
     const handler = historyHandler({
@@ -243,6 +261,14 @@ describe("reading history", () => {
   ])("of %j is refused", async (name, code) => {
     await open(1, "owner");
     expect(await ask(1, { channel: name })).toBe(code);
+  });
+
+  it("from a position whose epoch is no epoch is refused", async () => {
+    await open(1, "owner");
+    const from = { epoch: "x".repeat(65), offset: 1, tag: 0 };
+    expect(await ask(1, { from })).toBe(ErrorCode.ERROR_CODE_INVALID_ARGUMENT);
+    expect(edge.framesOf(1).at(-1)?.body).toMatchObject({ value: { field: "history.from" } });
+    expect(await ask(1, { from: { ...from, epoch: "x".repeat(64) } })).toBe(EXPIRED);
   });
 
   it("gets unavailable while the store is away", async () => {
