@@ -163,6 +163,7 @@ export class Fanout {
       fanoutId,
       channels,
       entry,
+      directory,
       registry: records,
       resumables,
       resumeKeys,

@@ -6,7 +6,6 @@
  *
  * After the store lost it, what is not found here is open until it is rebuilt: see `partition-sentinels.ts`.
  */
-import { GatewayError } from "#proto/errors.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
 import { channelKeys, sentinelKey, userKeys } from "#fanout/redis/keys.js";
 import type { PartitionSentinels } from "#fanout/redis/partition-sentinels.js";
@@ -14,14 +13,19 @@ import type { Partition } from "#fanout/redis/partitions.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { bytesOf, integerOf, listOf, optionalBytesOf, pairsOf } from "#fanout/redis/reply.js";
 import { loadScript } from "#fanout/redis/scripts.js";
-import type { Directory, DirectoryRecord, Participation, Relation } from "./directory.js";
+import {
+  PartUnknownError,
+  type Directory,
+  type DirectoryRecord,
+  type Participation,
+  type Relation,
+} from "./directory.js";
 
 const WRITE = loadScript(import.meta.url, "./lua/write-participation.lua");
 const READ = loadScript(import.meta.url, "./lua/read-participations.lua");
 
 const RELATIONS: ReadonlySet<string> = new Set<Relation>(["owner", "assigned", "member", "merchant"]);
 const ENDED = "-";
-const REBUILDING_RETRY_MS = 5_000;
 
 /** What the directory must know of the sentinels of partitions. */
 export type Sentinels = Pick<PartitionSentinels, "isComplete" | "rebuildWindowMs">;
@@ -67,9 +71,7 @@ export class RedisDirectory implements Directory {
     const read = await this.#read(placeOf(channel), userId);
     const [part] = recordFrom(read, (field) => ({ channel, userId: field })).parts;
     if (read.found.length > 0 || read.isComplete) return part;
-    throw new GatewayError("unavailable", "who takes part is being rebuilt; try again", {
-      retryAfterMs: REBUILDING_RETRY_MS,
-    });
+    throw new PartUnknownError();
   }
 
   async participants(channel: Channel): Promise<readonly Participation[]> {

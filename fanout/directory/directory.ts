@@ -5,6 +5,7 @@
  * Implementations: `directory-memory.ts`, `directory-redis.ts`, one contract suite for both. Every
  * method fails with GatewayError `unavailable` while the store is away. Writes are idempotent.
  */
+import { GatewayError } from "#proto/errors.js";
 import type { Channel } from "#fanout/channel/channel.js";
 
 /** Theirs; working on it; belonging to it; of their restaurant. */
@@ -16,6 +17,16 @@ export interface Participation {
   readonly relation: Relation;
   /** Milliseconds since 1970-01-01 UTC; then it is as if it had been ended. */
   readonly expiresAtMs: number;
+}
+
+const REBUILDING_RETRY_MS = 5_000;
+
+/** Nobody knows yet whether there is a part: the store answers, but the directory is being rebuilt after a loss. */
+export class PartUnknownError extends GatewayError {
+  constructor() {
+    const message = "who takes part is being rebuilt; try again";
+    super("unavailable", message, { retryAfterMs: REBUILDING_RETRY_MS });
+  }
 }
 
 /** All that is known of a channel's or of a user's parts. */
@@ -36,7 +47,7 @@ export interface Directory {
   end(channel: Channel, userId: string): Promise<void>;
   /**
    * A user's part in a channel, or undefined.
-   * @throws GatewayError unavailable also where none is known while the directory is being rebuilt.
+   * @throws GatewayError unavailable; PartUnknownError where none is known while the directory is being rebuilt.
    */
   participation(channel: Channel, userId: string): Promise<Participation | undefined>;
   /** Everyone who takes part now. */

@@ -84,6 +84,23 @@ describe("what is saved of a session", () => {
     expect(saved()[1]).toEqual([false, { "order:1": at(2, "f") }]);
   });
 
+  it("is saved at a pace where sessions come from another home, and sooner where something changes", async () => {
+    const records = Array.from({ length: 300 }, (_, index) => recordOf(`s${index}`));
+    for (const each of records) keeper.keepLater(each);
+    await window();
+    expect(saves).toEqual([]);
+    records[299]?.confirm("order:1", at(1));
+    records[298]?.confirm("order:1", at(1));
+    for (const each of records.slice(298, 299)) keeper.flush(each);
+    expect(saves.map(({ sessionId }) => sessionId)).toEqual(["s298"]);
+    await window();
+    expect(saves.map(({ sessionId }) => sessionId)).toEqual(["s298", "s299"]);
+    await keeper.tick();
+    expect([saves.length, keeper.owed]).toEqual([202, 98]);
+    await keeper.tick();
+    expect([saves.length, keeper.owed]).toEqual([300, 0]);
+  });
+
   it("says nothing of channels that an earlier home has saved", async () => {
     record.inherit(["order:1", "order:2"]);
     keeper.keep(record);
@@ -182,6 +199,29 @@ describe("a store that is away", () => {
     await keeper.tick();
     expect(keeper.owed).toBe(0);
   });
+});
+
+it("where a store comes and goes the last session's turn comes too", async () => {
+  const records = Array.from({ length: 500 }, (_, index) => recordOf(`s${index}`));
+  for (const each of records) keeper.keep(each);
+  await window();
+  saves.length = 0;
+  for (let round = 0; round < 3; round += 1) {
+    keeper.refresh(records);
+    await keeper.tick();
+  }
+  expect(new Set(saves.map(({ sessionId }) => sessionId)).size).toBe(500);
+});
+
+it("where the store is away for some, the others are not kept from it", async () => {
+  const records = Array.from({ length: 300 }, (_, index) => recordOf(`s${index}`));
+  for (const each of records) keeper.keepLater(each);
+  isAway = true;
+  await keeper.tick();
+  isAway = false;
+  saves.length = 0;
+  await keeper.tick();
+  expect(saves.slice(0, 100).map(({ sessionId }) => sessionId)).toContain("s299");
 });
 
 describe("a store that has lost the record", () => {

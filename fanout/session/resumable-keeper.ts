@@ -22,7 +22,8 @@ export class ResumableKeeper {
   readonly #inFlight = new Map<ResumableRecord, Promise<void>>();
   /** Saved as soon as the save under way is over. */
   readonly #hurried = new Set<ResumableRecord>();
-  readonly #owed = new Set<ResumableRecord>();
+  /** To be saved at the pace of ticks: after a failure, or because nobody is in a hurry. */
+  readonly #owed = new Map<ResumableRecord, "failed" | "unhurried">();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: {
@@ -33,7 +34,7 @@ export class ResumableKeeper {
     this.#counters = options.counters;
   }
 
-  /** Sessions whose state is still to be saved after a failure. */
+  /** Sessions whose state is still to be saved at the pace of ticks. */
   get owed(): number {
     return this.#owed.size;
   }
@@ -56,11 +57,20 @@ export class ResumableKeeper {
     this.#kept.add(record);
     record.onChange = () => this.#changed(record);
     record.touch();
+    this.#changed(record);
+  }
+
+  /** As `keep`; but that it is here is saved at the pace of ticks, or with what changes: a dead home leaves many. */
+  keepLater(record: ResumableRecord): void {
+    this.#kept.add(record);
+    record.onChange = () => this.#changed(record);
+    record.touch();
+    this.#owe(record, "unhurried");
   }
 
   /** Saves what is not saved yet at once, as far as the store is there. */
   flush(record: ResumableRecord): void {
-    if (!this.#kept.has(record) || !record.isDirty || this.#owed.has(record)) return;
+    if (!this.#kept.has(record) || !record.isDirty || this.#hasFailed(record)) return;
     if (this.#inFlight.has(record)) this.#hurried.add(record);
     else this.#save(record);
   }
@@ -69,15 +79,15 @@ export class ResumableKeeper {
   refresh(records: Iterable<ResumableRecord>): void {
     for (const record of records) {
       if (!this.#kept.has(record)) continue;
-      this.#owe(record);
       record.touch();
+      this.#owe(record, "unhurried");
     }
   }
 
   /** Called once a second. Resolves when the saves of this tick are over. */
   async tick(): Promise<void> {
     const batch: Promise<void>[] = [];
-    for (const record of this.#owed) {
+    for (const record of this.#owed.keys()) {
       if (this.#inFlight.has(record)) continue;
       if (batch.push(this.#write(record)) >= SAVES_PER_TICK) break;
     }
@@ -95,7 +105,7 @@ export class ResumableKeeper {
 
   #changed(record: ResumableRecord): void {
     // What is owed is saved with it, when the store is back.
-    if (!this.#kept.has(record) || this.#owed.has(record)) return;
+    if (!this.#kept.has(record) || this.#hasFailed(record)) return;
     this.#due.add(record);
     this.#timer ??= setTimeout(() => this.#saveDue(), WINDOW_MS).unref();
   }
@@ -147,16 +157,23 @@ export class ResumableKeeper {
       }
     } catch (thrown) {
       record.giveBack(changes);
-      this.#owe(record);
+      // Behind the others: those whose part of the store is away shall not keep the rest from theirs.
+      this.#owed.delete(record);
+      this.#owe(record, "failed");
       throw thrown;
     }
   }
 
-  #owe(record: ResumableRecord): void {
-    this.#owed.delete(record);
-    this.#owed.add(record);
+  #hasFailed(record: ResumableRecord): boolean {
+    return this.#owed.get(record) === "failed";
+  }
+
+  /** What is owed already keeps its turn: else the last would never have theirs where all are owed again and again. */
+  #owe(record: ResumableRecord, why: "failed" | "unhurried"): void {
+    if (this.#owed.has(record)) return;
+    this.#owed.set(record, why);
     if (this.#owed.size <= MAX_OWED) return;
-    for (const oldest of this.#owed) {
+    for (const oldest of this.#owed.keys()) {
       this.#owed.delete(oldest);
       return;
     }

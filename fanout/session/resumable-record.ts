@@ -114,12 +114,12 @@ export class ResumableRecord {
   confirmGeneration(): void {
     this.#isGenerationConfirmed = true;
     this.touch();
+    this.onChange?.();
   }
 
-  /** Has it saved, changed or not: it lives on. */
+  /** It lives on: it is to be saved, changed or not. Not told as a change. */
   touch(): void {
     this.#isChanged = true;
-    this.onChange?.();
   }
 
   /** Has everything saved: the store has nothing of it. */

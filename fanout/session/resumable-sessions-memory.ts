@@ -71,6 +71,7 @@ export class MemoryResumableSessions implements ResumableSessions {
   async resume(claim: ResumeClaim): Promise<ResumeAnswer> {
     const stored = this.#find(claim, claim.sessionId);
     if (stored === undefined) return { outcome: "gone" };
+    if (claim.homeStampUs < stored.homeStampUs) return { outcome: "superseded" };
     const isSameConnection = stored.connectionId === claim.connectionId;
     const isNewestDue = stored.isGenerationConfirmed && !isSameConnection;
     const oldest = isNewestDue ? stored.generation : stored.oldestGeneration;

@@ -74,6 +74,7 @@ export class RedisResumableSessions implements ResumableSessions {
     switch (word) {
       case "gone":
       case "used":
+      case "superseded":
         return { outcome: word };
       case "resumed":
         return {

@@ -64,7 +64,7 @@ export function describeResumableSessions(
     }
 
     async function stored(): Promise<Record<string, Cursor>> {
-      const answer = await resume(Number.MAX_SAFE_INTEGER - 1);
+      const answer = await resume(Number.MAX_SAFE_INTEGER - 1, { homeStampUs: 1_990_000_000_000_000 });
       if (answer.outcome !== "resumed") throw new Error(answer.outcome);
       return Object.fromEntries(answer.cursors);
     }
@@ -173,6 +173,21 @@ export function describeResumableSessions(
       expect(await store.save(later(late))).toBe("replaced");
       expect(await store.save(save(late))).toBe("replaced");
       expect(await stored()).toEqual({ "order:1": at(3), "user:u1": "unknown" });
+    });
+
+    it("changes nothing for a claim that a frozen home had under way, of the same connection or of one before", async () => {
+      await store.save(save());
+      const resumed = await resume(1, { homeStampUs: 1_790_000_000_000_002 });
+      expect(resumed).toMatchObject({ outcome: "resumed", generation: 2 });
+      const late = { homeStampUs: 1_790_000_000_000_001 };
+      expect(await resume(1, late)).toEqual({ outcome: "superseded" });
+      expect(await resume(1, { ...late, connectionId: "c1" })).toEqual({ outcome: "superseded" });
+      const { connectionId, homeStampUs } = save({ connectionId: "c2", homeStampUs: 1_790_000_000_000_002 });
+      expect(await store.save(later({ generation: 2, connectionId, homeStampUs }))).toBe("saved");
+      expect(await resume(2, { homeStampUs, connectionId: "c3" })).toMatchObject({
+        generation: 3,
+        replacedConnectionId: "c2",
+      });
     });
 
     it("does not forget that a generation was confirmed", async () => {

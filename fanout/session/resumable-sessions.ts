@@ -49,6 +49,7 @@ export interface ResumeClaim extends SessionOwner {
   /** The token's. */
   readonly generation: number;
   readonly connectionId: string;
+  /** When the home that claims it was asked to, by the store's clock in microseconds. */
   readonly homeStampUs: number;
 }
 
@@ -61,7 +62,8 @@ export type ResumeAnswer =
       readonly replacedConnectionId: string;
       readonly cursors: ReadonlyMap<string, Cursor>;
     }
-  | { readonly outcome: "gone" | "used" };
+  /** Superseded: a later home has the session, or just had it. Nothing was changed. */
+  | { readonly outcome: "gone" | "used" | "superseded" };
 
 export interface ResumableSessions {
   /** How long a record is kept after its last save. */
@@ -74,6 +76,12 @@ export interface ResumableSessions {
    * its holder may never have got a newer one. It stays good for the connection that it was accepted for, whose
    * frame is sent again where a home died. A token that is newer than the record proves that the store has lost
    * a save, and is accepted.
+   *
+   * A claim with an older stamp than the stored one is superseded, whatever its token: it was under way while its
+   * home was frozen or cut off, and would take the session from the connection that has it since, for a socket
+   * that is gone. Stamps of one connection's homes are compared as well as those of two connections. Where clocks
+   * differ by more than a client takes to come back, the claim of a living one is refused too; it says "unavailable"
+   * to its client, who tries again with the same token and a later stamp. So the stored stamp never goes back.
    */
   resume(claim: ResumeClaim): Promise<ResumeAnswer>;
 }

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
+import { PartUnknownError } from "#fanout/directory/directory.js";
 import { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
 import { FanoutCore, gate, location, order } from "#test/support/fanout-core.js";
@@ -18,16 +19,22 @@ beforeEach(async () => {
 afterEach(() => core.stop());
 
 /** A session comes from another home, where it stood at these offsets. */
-async function restore(session: number, positions: Readonly<Record<string, Position>>): Promise<void> {
+async function restore(
+  session: number,
+  positions: Readonly<Record<string, Position>>,
+  snapshot: Partial<SessionSnapshot> = {},
+): Promise<void> {
   const channels = ["user:owner", "order:42", "order:42"];
-  const state = SessionSnapshot.encode({
-    sessionId: "s",
-    channels,
-    upSequence: 3,
-    sampleCounter: 4,
-    generation: 1,
-    isGenerationConfirmed: false,
-  }).finish();
+  const state = SessionSnapshot.encode(
+    SessionSnapshot.fromPartial({
+      sessionId: "s",
+      channels,
+      upSequence: 3,
+      sampleCounter: 4,
+      generation: 1,
+      ...snapshot,
+    }),
+  ).finish();
   edge.open(session, { userId: "owner" }, { state, positions: { ...positions }, nextUpSequence: 4 });
   await Promise.resolve();
 }
@@ -40,6 +47,14 @@ async function at(offset: number): Promise<Position> {
 
 async function untilHeard(session: number, word: string, timeout = 1000): Promise<void> {
   await vi.waitFor(() => expect(edge.heard(session)).toContain(word), { timeout });
+}
+
+/** The store has lost who takes part in what, and it is not told again yet. */
+function rebuilding(): void {
+  vi.spyOn(core.directory, "participation").mockRejectedValue(new PartUnknownError());
+  vi.spyOn(core.directory, "recordOf").mockImplementation(() =>
+    Promise.resolve({ parts: [], ended: new Set<string>(), isComplete: false, version: 0 }),
+  );
 }
 
 const turn = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 5));
@@ -143,14 +158,141 @@ describe("a session from another home", () => {
     });
   });
 
-  it("hears no loss where its last home had dealt with a subscribe that is sent again", async () => {
+  it.each([
+    ["hears no loss where its last home had entered by the subscribe that is sent again", 4, true],
+    ["is not told that it has everything where it had followed before the subscribe", 3, false],
+  ])("%s", async (_promise, enteredUpSequence, recovered) => {
     const after = await at(3);
-    await restore(1, { "order:42": after });
+    await restore(1, { "order:42": after }, { enteredChannel: "order:42", enteredUpSequence });
     edge.subscribe(1, "order:42", after);
     await untilHeard(1, "subscribed order:42");
     const answer = edge.framesOf(1).find(({ body }) => body?.$case === "subscribed");
-    expect(answer?.body).toMatchObject({ value: { recovered: true } });
+    expect(answer?.body).toMatchObject({ value: { recovered } });
     expect(edge.heard(1).filter((word) => word.startsWith("orderStatus"))).toEqual(status(4, 5));
+  });
+
+  it("is not told that it has everything by a subscribe that is sent again where something is lost since", async () => {
+    const after = { epoch: "of-a-lost-store", offset: 2, tag: 0 };
+    await restore(1, { "order:42": after }, { enteredChannel: "order:42", enteredUpSequence: 4 });
+    edge.subscribe(1, "order:42", after);
+    await vi.waitFor(() => expect(edge.heard(1)).toEqual(["subscribed order:42", "subscribed order:42"]));
+    expect(edge.framesOf(1).map(({ body }) => body)).toMatchObject(
+      [0, 4].map(() => ({ value: { recovered: false } })),
+    );
+  });
+
+  it("is not told that it has everything where nobody knows where it stood", async () => {
+    await restore(1, {}, { enteredChannel: "order:42", enteredUpSequence: 4 });
+    edge.subscribe(1, "order:42", await at(3));
+    await untilHeard(1, "subscribed order:42");
+    expect(edge.framesOf(1)[0]?.body).toMatchObject({ value: { recovered: false } });
+  });
+
+  it("tells its next home by which subscribe it has entered, and when it came", async () => {
+    const stampUs = core.clock.nowUs() + 60_000_000;
+    await restore(1, {}, { channels: [], homeStampUs: stampUs });
+    edge.subscribe(1, "order:42", await at(3));
+    await untilHeard(1, "orderStatus 5");
+    await vi.waitFor(() => {
+      const { state } = edge.itemsOf("state").at(-1) ?? { state: new Uint8Array() };
+      // Also where its clock is behind that of the home before.
+      expect(SessionSnapshot.decode(state)).toMatchObject({
+        homeStampUs: stampUs + 1,
+        enteredChannel: "order:42",
+        enteredUpSequence: 4,
+      });
+    });
+  });
+
+  describe("in a channel whose history is no more", () => {
+    const stood = { epoch: "of-yesterday", offset: 3, tag: 9 };
+    const snapshot = { channels: ["user:owner", "order:43"] };
+
+    beforeEach(() => core.grant(order("43"), "owner"));
+
+    it("is told of no loss where its time was over", async () => {
+      await restore(1, { "order:43": stood }, snapshot);
+      await vi.waitFor(() => expect(edge.itemsOf("join").map((join) => join.channel)).toContain("order:43"));
+      expect(edge.heard(1)).toEqual([]);
+      await core.publish(order("43"));
+      await untilHeard(1, "orderStatus 1");
+    });
+
+    it("is told where the store has lost it", async () => {
+      rebuilding();
+      await restore(1, { "order:43": stood }, snapshot);
+      await untilHeard(1, "subscribed order:43");
+      expect(edge.framesOf(1)[0]?.body).toMatchObject({ value: { recovered: false } });
+    });
+  });
+
+  it("keeps what it follows while the directory is being rebuilt, and deals with frames at once", async () => {
+    rebuilding();
+    const past = await at(3);
+    await restore(1, { "order:42": past });
+    edge.request(1, { $case: "ping", value: { clientTimeMs: 1 } });
+    await untilHeard(1, "pong");
+    expect(edge.heard(1)).toEqual([...status(4, 5), "pong"]);
+  });
+
+  describe("with a channel that the store does not give yet", () => {
+    const ping = { $case: "ping", value: { clientTimeMs: 1 } } as const;
+    const unsubscribe = { $case: "unsubscribe", value: { channel: "order:42" } } as const;
+
+    beforeEach(async () => {
+      edge.open(9, { userId: "owner" });
+      edge.subscribe(9, "order:42");
+      await untilHeard(9, "subscribed order:42");
+      core.broker.failing.add("history");
+      await restore(1, { "order:42": await at(2) });
+    });
+
+    it("goes on with its frames, and names the channel to its next home", async () => {
+      edge.request(1, ping);
+      await untilHeard(1, "pong");
+      expect(edge.heard(1)).toEqual(["pong"]);
+      edge.say({ $case: "release", value: { session: 1 } });
+      await vi.waitFor(() => expect(edge.itemsOf("released")).toHaveLength(1));
+      const { state } = edge.itemsOf("released")[0] ?? { state: new Uint8Array() };
+      expect(SessionSnapshot.decode(state).channels.sort()).toEqual(["order:42", "user:owner"]);
+    });
+
+    it("follows it no more once it has unsubscribed", async () => {
+      edge.request(1, unsubscribe);
+      await untilHeard(1, "unsubscribed order:42");
+      const { state } = edge.itemsOf("state").at(-1) ?? { state: new Uint8Array() };
+      expect(SessionSnapshot.decode(state).channels).toEqual(["user:owner"]);
+      const calls = core.broker.calls.length;
+      core.broker.failing.clear();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      await core.publish(channel);
+      await untilHeard(9, "orderStatus 6");
+      expect(edge.heard(1)).toEqual(["unsubscribed order:42"]);
+      expect(core.broker.calls.slice(calls)).not.toContain("history");
+    });
+
+    it("enters it once where it subscribes meanwhile", async () => {
+      edge.subscribe(1, "order:42", await at(2));
+      edge.request(1, ping);
+      await turn();
+      core.broker.failing.clear();
+      await untilHeard(1, "pong");
+      await core.publish(channel);
+      await untilHeard(1, "orderStatus 6");
+      expect(edge.heard(1)).toEqual([...status(3, 4, 5), "subscribed order:42", "pong", ...status(6)]);
+      expect(
+        edge.itemsOf("join").filter((join) => join.session === 1 && join.channel === "order:42"),
+      ).toHaveLength(1);
+    });
+
+    it("is asked for no more once the session is closed", async () => {
+      await vi.waitFor(() => expect(core.broker.calls).toContain("history"));
+      edge.say({ $case: "close", value: { session: 1, reason: "client" } });
+      await vi.waitFor(() => expect(core.fanout.sessions).toBe(1), { timeout: 2000 });
+      const calls = core.broker.calls.length;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(core.broker.calls.slice(calls)).toEqual([]);
+    });
   });
 
   it("goes on with its frames where the last home ended", async () => {

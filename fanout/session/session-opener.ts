@@ -1,16 +1,18 @@
 /**
  * Opens a session: a new one is registered, joined to its user's channel and welcomed; one from another
  * home gets its channels back, with what it missed on the way, and says nothing to the client. A session
- * that lives already survives a store that is away; a new one does not begin without it.
+ * that lives already survives a store that is away: it goes on, while channels that need the store are still on
+ * their way in; a new one does not begin without it.
  */
 import { UnsubscribeReason, type Welcome } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import { GatewayError } from "#proto/errors.js";
 import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
-import type { StreamPosition } from "#fanout/channel/broker.js";
+import { isBeforeHistory, type StreamPosition } from "#fanout/channel/broker.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { Replay } from "#fanout/channel/replay.js";
+import type { Directory } from "#fanout/directory/directory.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
 import type { ChannelEntry } from "./channel-entry.js";
@@ -24,16 +26,29 @@ import { subscribed, unsubscribed } from "./subscription-frames.js";
 /** How long a session from another home waits for a store that does not answer, before it is told of a loss. */
 const STORE_PATIENCE_MS = 10_000;
 const STORE_RETRY_MS = 250;
+/** Its frames are dealt with after so long, also where a channel could not be entered by then. */
+const BEGIN_WITHIN_MS = 1000;
 
 export interface SessionOpenerOptions {
   readonly fanoutId: string;
   readonly channels: Channels;
   readonly entry: ChannelEntry;
+  readonly directory: Pick<Directory, "recordOf">;
   readonly registry: RegistryKeeper;
   readonly resumables: ResumableKeeper;
   readonly resumeKeys: ResumeKeys;
   readonly clock: StoreClock;
   readonly counters: FanoutCounters;
+}
+
+/** A channel of a session from another home, on its way in. */
+interface Arrival {
+  readonly session: Session;
+  readonly channel: Channel;
+  /** Where the socket stands. */
+  readonly after: StreamPosition | undefined;
+  readonly patientUntilMs: number;
+  readonly isOver: () => boolean;
 }
 
 export class SessionOpener {
@@ -66,21 +81,24 @@ export class SessionOpener {
     session.opened();
   }
 
+  /** Resolves when the session can begin: it is in its channels, or a store that does not answer is asked on beside. */
   async restore(session: Session, snapshot: SessionSnapshot): Promise<void> {
     const { clock, counters, resumables } = this.#options;
-    session.resumable.at(clock.nowUs());
+    const { app } = session.principal;
+    const channels = [...new Set(snapshot.channels)].map((name) => parseChannelName(app, name, ""));
+    // Clocks of two homes may differ by more than the way took: the later home's stamp must be the later one.
+    session.resumable.at(Math.max(clock.nowUs(), snapshot.homeStampUs + 1));
     session.resumable.inherit(snapshot.channels);
+    if (snapshot.enteredChannel !== "")
+      session.lastEntry = { channel: snapshot.enteredChannel, upSequence: snapshot.enteredUpSequence };
     // The records serve others' questions and later connections; the session does not wait for them.
     this.register(session).catch(() => (counters.storeFailures += 1));
     // A home of the release before this one has given no token, and saved nothing.
-    if (snapshot.generation > 0) resumables.keep(session.resumable);
-    await Promise.all(
-      [...new Set(snapshot.channels)].map((name) =>
-        this.#restoreChannel(session, parseChannelName(session.principal.app, name, "")),
-      ),
-    );
-    // When an earlier home welcomed it is not known; what the socket sends from here on came after it.
-    session.welcomed(clock.nowUs());
+    if (snapshot.generation > 0) resumables.keepLater(session.resumable);
+    const tried = channels.map((channel) => this.#arrive(session, channel));
+    await within(BEGIN_WITHIN_MS, Promise.all(tried));
+    // The earlier home's state was behind its welcome, and so is every ping that is written from here on.
+    session.welcomed();
     session.opened();
   }
 
@@ -110,7 +128,7 @@ export class SessionOpener {
     const { principal, open, link, resumable } = session;
     const { clock, resumeKeys } = this.#options;
     const nowUs = clock.nowUs();
-    session.welcomed(nowUs);
+    session.welcomed();
     return {
       connectionId: session.connectionId,
       sessionId: session.sessionId,
@@ -125,43 +143,82 @@ export class SessionOpener {
     };
   }
 
-  async #restoreChannel(session: Session, channel: Channel): Promise<void> {
-    const { channels, entry } = this.#options;
-    const after = session.open.positions[channel.name];
-    const join = (followed: FollowedChannel, missed: Replay): void =>
-      this.#rejoin(session, { followed, missed, hadPosition: after !== undefined });
-    const patientUntilMs = performance.now() + STORE_PATIENCE_MS;
-    for (;;) {
-      try {
-        await entry.enter({ session, channel, after, join });
-        return;
-      } catch (thrown) {
-        if (session.isEnded) return;
-        if (!(thrown instanceof GatewayError) || thrown.kind !== "unavailable") {
-          session.resumable.unfollow(channel.name);
-          const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
-          session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
-          return;
-        }
-      }
-      const followed = channels.acquire(channel);
-      if (this.#joinWithoutStore(session, followed, after)) return;
-      if (performance.now() >= patientUntilMs) {
-        this.#tellMissed(session, followed, followed.position);
-        session.join(followed, followed.position);
-        return;
-      }
-      channels.release(followed);
-      await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
-    }
+  /** Brings the session into a channel. Resolves when that was tried once; then it is tried on beside. */
+  #arrive(session: Session, channel: Channel): Promise<unknown> {
+    const arrival: Arrival = {
+      session,
+      channel,
+      after: session.open.positions[channel.name],
+      patientUntilMs: performance.now() + STORE_PATIENCE_MS,
+      // Ended, unsubscribed, or in.
+      isOver: () => session.isEnded || session.arriving.get(channel.key) !== arriving,
+    };
+    const tried = this.#tryToEnter(arrival);
+    const settled = tried.then((isOver) => (isOver ? undefined : this.#keepTrying(arrival)));
+    const arriving = { channel, settled };
+    session.arriving.set(channel.key, arriving);
+    return tried;
   }
 
-  #rejoin(
-    session: Session,
-    entry: { followed: FollowedChannel; missed: Replay; hadPosition: boolean },
-  ): void {
-    const { followed, missed, hadPosition } = entry;
-    if (hadPosition && !missed.isComplete) this.#tellMissed(session, followed, missed.from);
+  async #keepTrying(arrival: Arrival): Promise<void> {
+    const { session, channel, patientUntilMs, isOver } = arrival;
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, STORE_RETRY_MS));
+      if (isOver() || (await this.#tryToEnter(arrival))) return;
+      if (performance.now() >= patientUntilMs) break;
+    }
+    const followed = this.#options.channels.acquire(channel);
+    this.#tellMissed(session, followed, followed.position);
+    session.join(followed, followed.position);
+    session.saveState();
+  }
+
+  /** False where it is to be tried again. */
+  async #tryToEnter({ session, channel, after, isOver }: Arrival): Promise<boolean> {
+    const { channels, entry, directory } = this.#options;
+    let isOutlived = false;
+    try {
+      await entry.enter({
+        session,
+        channel,
+        after,
+        isContinued: true,
+        prepare: async (followed) => {
+          if (after === undefined || !hasNoHistory(followed.position)) return;
+          // Where the socket stood a moment ago is no more: its time was over, unless the store has lost it.
+          isOutlived = (await directory.recordOf(channel)).isComplete;
+        },
+        join: (followed, missed) => {
+          if (isOver()) throw new GatewayError("unavailable", "the channel is not wanted any more");
+          const isWhole = missed.isComplete || (isOutlived && hasNoHistory(missed.upTo));
+          this.#rejoin(session, { followed, missed, isWhole });
+        },
+      });
+      return true;
+    } catch (thrown) {
+      if (isOver()) return true;
+      if (!(thrown instanceof GatewayError) || thrown.kind !== "unavailable") {
+        session.arriving.delete(channel.key);
+        session.resumable.unfollow(channel.name);
+        const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
+        session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
+        session.saveState();
+        return true;
+      }
+    }
+    const followed = channels.acquire(channel);
+    if (this.#joinWithoutStore(session, followed, after)) return true;
+    channels.release(followed);
+    return false;
+  }
+
+  #rejoin(session: Session, entry: { followed: FollowedChannel; missed: Replay; isWhole: boolean }): void {
+    const { followed, missed, isWhole } = entry;
+    const { name } = followed.channel;
+    if (!isWhole) {
+      forgetEntry(session, name);
+      if (session.open.positions[name] !== undefined) this.#tellMissed(session, followed, missed.from);
+    }
     for (const event of missed.events) session.sendMissed(followed, event);
     // A value may have come while the session had no home.
     for (const value of followed.freshLatest()) session.sendLatest(followed, value);
@@ -169,6 +226,7 @@ export class SessionOpener {
   }
 
   #tellMissed(session: Session, followed: FollowedChannel, position: StreamPosition | undefined): void {
+    forgetEntry(session, followed.channel.name);
     session.send({ replyTo: 0, body: subscribed(followed, { recovered: false, latest: [], position }) });
   }
 
@@ -178,7 +236,27 @@ export class SessionOpener {
    */
   #joinWithoutStore(session: Session, followed: FollowedChannel, after: StreamPosition | undefined): boolean {
     if (after !== undefined && !followed.owe(after)) return false;
+    forgetEntry(session, followed.channel.name);
     session.join(followed, after);
     return true;
   }
+}
+
+/** Whether the session has all of the channel behind that subscribe is not known any more. */
+function forgetEntry(session: Session, channel: string): void {
+  if (session.lastEntry?.channel !== channel) return;
+  session.lastEntry = undefined;
+  session.saveState();
+}
+
+function hasNoHistory(position: StreamPosition | undefined): boolean {
+  return position !== undefined && isBeforeHistory(position);
+}
+
+/** Waits for it, but not for longer. */
+async function within(timeoutMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise((resolve) => (timer = setTimeout(resolve, timeoutMs).unref()));
+  await Promise.race([work, timeout]);
+  clearTimeout(timer);
 }

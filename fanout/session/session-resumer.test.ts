@@ -231,6 +231,21 @@ describe("a client that comes back", () => {
   });
 });
 
+it("what is read twice, because permission may have changed meanwhile, counts once", async () => {
+  const resumeToken = await arrive(edge, 1, "owner", "order:42");
+  await leave(edge, 1);
+  for (let index = 0; index < 3; index += 1) await core.publish(channel, big());
+  let hasChanged = false;
+  core.broker.answers.set("history", async () => {
+    if (!hasChanged) await core.grant(channel, "another");
+    hasChanged = true;
+  });
+  comeBack(edge, 2, { userId: "owner", resumeToken });
+  await untilResumed(edge, 2);
+  expect(core.broker.calls.filter((operation) => operation === "history")).toHaveLength(2);
+  expect(heardOf(edge, 2, "order:42")).toEqual(["recovered after 0", "1", "2", "3"]);
+});
+
 it("a loss that was told is told again until something behind it is confirmed", async () => {
   const resumeToken = await arrive(edge, 1, "owner", "order:42");
   await leave(edge, 1);
@@ -242,6 +257,27 @@ it("a loss that was told is told again until something behind it is confirmed", 
   comeBack(edge, 3, { userId: "owner", resumeToken: tokenOf(elsewhere, 2) });
   await untilResumed(edge, 3);
   expect(heardOf(edge, 3, "order:42")).toEqual(["lost after 6"]);
+});
+
+it("a position that was found to be none is not kept as the session's, and the same loss is found again", async () => {
+  await publish(channel, 2);
+  const saving = vi.spyOn(core.resumables, "save");
+  edge.open(1, { userId: "owner" });
+  edge.subscribe(1, "order:42", { epoch: "invented", offset: 7, tag: 3 });
+  await untilHeard(edge, 1, "subscribed order:42");
+  await leave(edge, 1);
+  await vi.waitFor(() => {
+    const saved = saving.mock.calls.map(([save]) => save.cursors.get("order:42"));
+    expect(saved.filter((cursor) => cursor !== undefined).at(-1)).toBe("unknown");
+  });
+  comeBack(elsewhere, 2, { userId: "owner", resumeToken: tokenOf(edge, 1) });
+  await untilResumed(elsewhere, 2);
+  expect(heardOf(elsewhere, 2, "order:42")).toEqual(["lost after 2"]);
+  await leave(elsewhere, 2);
+  // What was told to nobody who has it is told again, also of a channel without a cursor.
+  comeBack(edge, 3, { userId: "owner", resumeToken: tokenOf(elsewhere, 2) });
+  await untilResumed(edge, 3);
+  expect(heardOf(edge, 3, "order:42")).toEqual(["lost after 2"]);
 });
 
 describe("what a client has confirmed", () => {

@@ -15,8 +15,10 @@ import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
 import type { Broker, StreamPosition } from "#fanout/channel/broker.js";
 import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
+import { checkPosition } from "#fanout/channel/position-check.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import { ReplayBudget } from "#fanout/channel/replay.js";
+import { PartUnknownError } from "#fanout/directory/directory.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
 import { furthest, MAX_FOLLOWED_CHANNELS, type ChannelEntry } from "./channel-entry.js";
@@ -52,7 +54,12 @@ export type ResumeOutcome =
 interface Wanted {
   readonly channel: Channel;
   readonly after: StreamPosition | undefined;
+  /** Not only the client says that the session followed it. */
+  readonly isContinued: boolean;
 }
+
+/** So many channels of one session are entered at once: others have theirs to enter too. */
+const ENTERED_AT_ONCE = 8;
 
 export class SessionResumer {
   readonly #options: SessionResumerOptions;
@@ -95,12 +102,15 @@ export class SessionResumer {
     const { connectionId } = session;
     const answer = await store.resume({ app, userId, ...ticket, connectionId, homeStampUs });
     mustBeHere(session);
+    if (answer.outcome === "superseded")
+      throw new GatewayError("unavailable", "another home has the session; come back with the same token");
     if (answer.outcome !== "resumed") {
       const why = answer.outcome === "gone" ? "the session is gone" : "the resume token was used";
       throw new GatewayError("expired", `${why}; this is a new session: subscribe, and load the state`);
     }
-    const wanted = wantedChannels(session, given, answer.cursors);
+    const { wanted, surplus } = wantedChannels(session, given, answer.cursors);
     session.resumable.continueAs({ ...answer, sessionId: ticket.sessionId, homeStampUs });
+    for (const channel of surplus) session.resumable.unfollow(channel.name);
     resumables.keep(session.resumable);
     this.#closeReplaced(session, answer.replacedConnectionId);
     await Promise.all([opener.register(session), this.#activate(wanted)]);
@@ -108,40 +118,47 @@ export class SessionResumer {
     const welcome = opener.welcome(session, { resumed: true });
     session.send({ replyTo, body: { $case: "welcome", value: welcome } });
     const budget = new ReplayBudget();
-    const entries = wanted.map((each) => this.#enter(session, each, budget));
-    // All of them end before it is said how it went: none goes on behind an answer.
-    for (const entered of await Promise.allSettled(entries)) {
-      if (entered.status === "rejected") throw entered.reason;
-    }
+    for (const channel of surplus) this.#endChannel(session, channel);
+    await fewAtATime(wanted, (each) => this.#enter(session, each, budget));
   }
 
   /** Most of what fails then fails before anything is said. */
   async #activate(wanted: readonly Wanted[]): Promise<void> {
     const { channels } = this.#options;
-    const followed = wanted.map(({ channel }) => channels.acquire(channel));
-    try {
-      await Promise.all(followed.map((each) => each.active()));
-    } finally {
-      for (const each of followed) channels.release(each);
-    }
+    await fewAtATime(wanted, async ({ channel }) => {
+      const followed = channels.acquire(channel);
+      try {
+        await followed.active();
+      } finally {
+        channels.release(followed);
+      }
+    });
   }
 
-  async #enter(session: Session, { channel, after }: Wanted, budget: ReplayBudget): Promise<void> {
+  async #enter(session: Session, wanted: Wanted, budget: ReplayBudget): Promise<void> {
+    const { channel, after, isContinued } = wanted;
     try {
       await this.#options.entry.subscribe({
         session,
         channel,
         after,
+        isContinued,
         budget,
         answer: (body) => session.send({ replyTo: 0, body }),
       });
     } catch (thrown) {
       const error = toGatewayError(thrown);
-      if (error.kind !== "permission_denied" && error.kind !== "not_found") throw thrown;
+      // Who only says that they followed it has to subscribe once it is known whether they may.
+      const isNotAllowed = error.kind === "permission_denied" || error instanceof PartUnknownError;
+      if (!isNotAllowed && error.kind !== "not_found") throw thrown;
       session.resumable.unfollow(channel.name);
-      const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
-      session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
+      this.#endChannel(session, channel);
     }
+  }
+
+  #endChannel(session: Session, channel: Channel): void {
+    const reason = UnsubscribeReason.UNSUBSCRIBE_REASON_PERMISSION_ENDED;
+    session.send({ replyTo: 0, body: unsubscribed(channel, reason) });
   }
 
   #closeReplaced(session: Session, connectionId: string): void {
@@ -180,36 +197,69 @@ function readFrame(session: Session, first: UpFrame): ClientFrame | undefined {
 function readPositions(session: Session, { positions }: Resume): readonly Wanted[] {
   const field = "resume.positions";
   const entries = Object.entries(positions);
-  if (entries.length > MAX_FOLLOWED_CHANNELS) throw tooMany();
+  // Beside the user's own. To be known before the session is taken from the connection that has it.
+  const own = userChannel(session.principal.app, session.principal.userId).name;
+  if (new Set([own, ...Object.keys(positions)]).size > MAX_FOLLOWED_CHANNELS) throw tooMany();
   return entries.map(([name, after]) => {
     const channel = parseChannelName(session.principal.app, name, field);
-    if (CHANNEL_KINDS.has(channel.kind)) return { channel, after };
+    checkPosition(after, field);
+    if (CHANNEL_KINDS.has(channel.kind)) return { channel, after, isContinued: false };
     throw new GatewayError("invalid_argument", `there is no kind of channel called ${channel.kind}`, {
       field,
     });
   });
 }
 
-/** The session's channels, those that were given, and the user's own; what the client says of them wins. */
+/**
+ * The user's own channel, those that were given, and the session's, as far as it may follow so many; what the
+ * client says of them wins.
+ */
 function wantedChannels(
   session: Session,
   given: readonly Wanted[],
   cursors: ReadonlyMap<string, Cursor>,
-): readonly Wanted[] {
+): { readonly wanted: readonly Wanted[]; readonly surplus: readonly Channel[] } {
   const { principal, open } = session;
   const own = userChannel(principal.app, principal.userId);
-  const wanted = new Map<string, Wanted>([[own.name, { channel: own, after: undefined }]]);
-  for (const [name, cursor] of cursors) {
-    const channel = parseChannelName(principal.app, name, "");
-    wanted.set(name, { channel, after: cursor === "unknown" ? undefined : cursor });
+  const wanted = new Map<string, Wanted>([[own.name, { channel: own, after: undefined, isContinued: true }]]);
+  for (const each of given) {
+    const { name } = each.channel;
+    wanted.set(name, { ...each, isContinued: name === own.name || cursors.has(name) });
   }
-  for (const each of given) wanted.set(each.channel.name, each);
-  if (wanted.size > MAX_FOLLOWED_CHANNELS) throw tooMany();
-  return Array.from(wanted.values(), ({ channel, after }) => ({
-    channel,
-    // After a home's death in the middle of this the socket may have been given more than the client had said.
-    after: furthest(after, open.positions[channel.name]),
-  }));
+  const isGiven = new Set(given.map(({ channel }) => channel.name));
+  const surplus: Channel[] = [];
+  for (const [name, cursor] of cursors) {
+    if (isGiven.has(name)) continue;
+    const channel = parseChannelName(principal.app, name, "");
+    if (wanted.size >= MAX_FOLLOWED_CHANNELS && !wanted.has(name)) surplus.push(channel);
+    else wanted.set(name, { channel, after: cursor === "unknown" ? undefined : cursor, isContinued: true });
+  }
+  return {
+    surplus,
+    wanted: Array.from(wanted.values(), (each) => ({
+      ...each,
+      // After a home's death in the middle of this the socket may have been given more than the client had said.
+      after: furthest(each.after, open.positions[each.channel.name]),
+    })),
+  };
+}
+
+/** All of them end before it is said how it went: none goes on behind an answer. After a failure no more begin. */
+async function fewAtATime<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const waiting = items.values();
+  const failures: unknown[] = [];
+  const worker = async (): Promise<void> => {
+    for (const item of waiting) {
+      try {
+        await work(item);
+      } catch (thrown) {
+        failures.push(thrown);
+      }
+      if (failures.length > 0) return;
+    }
+  };
+  await Promise.all(Array.from({ length: ENTERED_AT_ONCE }, worker));
+  if (failures.length > 0) throw failures[0];
 }
 
 function tooMany(): GatewayError {

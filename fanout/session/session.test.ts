@@ -97,6 +97,16 @@ describe("frames", () => {
   });
 });
 
+it("the client has its token by a pong behind the welcome, and not by a frame, which may have crossed it", () => {
+  session.begin();
+  session.confirm({});
+  session.welcomed();
+  session.take({ ...frame(1), receivedAtUs: Number.MAX_SAFE_INTEGER });
+  expect(session.resumable.isGenerationConfirmed).toBe(false);
+  session.confirm({});
+  expect(session.resumable.isGenerationConfirmed).toBe(true);
+});
+
 describe("being idle", () => {
   it("is told at once where nothing is in hand", () => {
     session.begin();

@@ -16,6 +16,7 @@ import {
 } from "#proto/gen/realtime/link/v1/link.js";
 import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 import { capabilityOf, type Capability } from "#fanout/policy/policy.js";
+import type { Channel } from "#fanout/channel/channel.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
 import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
@@ -34,6 +35,17 @@ export interface SessionOptions {
   readonly handle: (session: Session, frame: UpFrame) => Promise<void> | undefined;
 }
 
+export interface ArrivingChannel {
+  readonly channel: Channel;
+  /** Resolves once it is followed, or is not on its way any more. */
+  readonly settled: Promise<void>;
+}
+
+export interface LastEntry {
+  readonly channel: string;
+  readonly upSequence: number;
+}
+
 export class Session implements GroupMember {
   readonly number: number;
   readonly connectionId: string;
@@ -46,6 +58,10 @@ export class Session implements GroupMember {
   readonly link: FanoutLink;
   /** By the channel's key. */
   readonly follows = new Map<string, FollowedChannel>();
+  /** Channels that an earlier home followed and this one could not enter yet, by their keys. */
+  readonly arriving = new Map<string, ArrivingChannel>();
+  /** The last `subscribe` that brought it into a channel with everything behind `after`. */
+  lastEntry: LastEntry | undefined;
   /** Locations since the last one that was sampled. */
   sampleCounter: number;
   /** Its entry in the registry of connections. */
@@ -53,8 +69,7 @@ export class Session implements GroupMember {
   readonly #handle: SessionOptions["handle"];
   #frames: UpFrame[] = [];
   #lastUpSequence: number;
-  /** What is sent after this proves that the client has its welcome. */
-  #welcomedAtUs = Infinity;
+  #isWelcomed = false;
   #firstCame: (() => void) | undefined;
   #upSequenceInHand = 0;
   #isBusy = true;
@@ -122,9 +137,9 @@ export class Session implements GroupMember {
     if (first !== undefined) this.#done(first);
   }
 
-  /** The welcome was sent, at this time of the store. */
-  welcomed(nowUs: number): void {
-    this.#welcomedAtUs = nowUs;
+  /** The welcome was sent: a pong from here on is one of a ping that was written behind it. */
+  welcomed(): void {
+    this.#isWelcomed = true;
   }
 
   /** Everything that it begins with is said. */
@@ -150,17 +165,20 @@ export class Session implements GroupMember {
   take(frame: UpFrame): void {
     if (this.#isEnded || this.#hasFailed || frame.upSequence <= this.#lastUpSequence) return;
     this.#lastUpSequence = frame.upSequence;
-    if (frame.receivedAtUs > this.#welcomedAtUs) this.#confirmGeneration();
     this.#frames.push(frame);
     this.#firstCame?.();
     this.#run();
   }
 
-  /** The socket has what was written to it up to these positions. */
+  /**
+   * The socket has what was written to it up to these positions, and so the welcome before them. A frame does not
+   * show that: it may have been on its way before the client had the welcome.
+   */
   confirm(positions: Readonly<Record<string, Position>>): void {
-    if (this.#welcomedAtUs < Infinity) this.#confirmGeneration();
+    if (this.#isWelcomed) this.#confirmGeneration();
     for (const [name, position] of Object.entries(positions)) {
-      if (this.follows.has(`${this.principal.app}/${name}`)) this.resumable.confirm(name, position);
+      const key = `${this.principal.app}/${name}`;
+      if (this.follows.has(key) || this.arriving.has(key)) this.resumable.confirm(name, position);
     }
   }
 
@@ -179,6 +197,7 @@ export class Session implements GroupMember {
     this.#isSilent = true;
     this.#isEnded = true;
     this.#frames = [];
+    this.arriving.clear();
     this.#firstCame?.();
   }
 
@@ -227,6 +246,7 @@ export class Session implements GroupMember {
    */
   join(channel: FollowedChannel, after: StreamPosition | undefined, cursor?: StreamPosition): void {
     this.follows.set(channel.channel.key, channel);
+    this.arriving.delete(channel.channel.key);
     channel.followers.add(this);
     this.resumable.follow(channel.channel.name, cursor);
     this.link.join(this, channel, after);
@@ -248,11 +268,14 @@ export class Session implements GroupMember {
   snapshot(): Uint8Array {
     return SessionSnapshot.encode({
       sessionId: this.sessionId,
-      channels: [...this.follows.values()].map(({ channel }) => channel.name),
+      channels: [...this.follows.values(), ...this.arriving.values()].map(({ channel }) => channel.name),
       upSequence: this.#lastUpSequence,
       sampleCounter: this.sampleCounter,
       generation: this.resumable.generation,
       isGenerationConfirmed: this.resumable.isGenerationConfirmed,
+      homeStampUs: this.resumable.homeStampUs,
+      enteredChannel: this.lastEntry?.channel ?? "",
+      enteredUpSequence: this.lastEntry?.upSequence ?? 0,
     }).finish();
   }
 

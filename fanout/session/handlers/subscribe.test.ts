@@ -101,6 +101,12 @@ describe("subscribe", () => {
     expect(edge.itemsOf("join").at(-1)?.after?.offset).toBe(5);
   });
 
+  it("behind a position whose epoch is no epoch is refused", async () => {
+    await open(1, "owner");
+    edge.subscribe(1, "order:42", { epoch: "x".repeat(65), offset: 1, tag: 0 });
+    await vi.waitFor(() => expect(heard(1)).toEqual(["error 3"]));
+  });
+
   it("without a position starts where the channel stands", async () => {
     for (let index = 0; index < 5; index += 1) await core.publish(channel);
     await open(1, "owner");

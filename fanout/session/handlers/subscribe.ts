@@ -16,19 +16,32 @@ export function subscribeHandler(entry: ChannelEntry): FrameHandler<"subscribe">
         field: "subscribe.channel",
       });
     }
-    // A frame from before the session came here may be one that an earlier home has dealt with, or half of it.
-    const isOlder = receivedAtUs <= session.resumable.homeStampUs;
+    // Two ways in at once would be one too many: the one from the earlier home ends soon, well or not.
+    await session.arriving.get(channel.key)?.settled;
+    const { lastEntry, upSequenceInHand: upSequence } = session;
     const already = session.follows.get(channel.key);
     if (already !== undefined) {
-      // An earlier home has answered it and brought the session in; what came since was restored.
-      const recovered = isOlder && body.after !== undefined;
+      // An earlier home has entered by this very frame, with all behind `after`; what came since was restored.
+      const recovered = lastEntry?.upSequence === upSequence && lastEntry.channel === channel.name;
       return subscribed(already, { recovered, latest: already.freshLatest() });
     }
-    if (session.follows.size >= MAX_FOLLOWED_CHANNELS) {
+    if (session.follows.size + session.arriving.size >= MAX_FOLLOWED_CHANNELS) {
       throw new GatewayError("rate_limited", `a session follows at most ${MAX_FOLLOWED_CHANNELS} channels`);
     }
+    // A frame from before the session came here may be one that an earlier home has dealt with, or half of it.
+    const isOlder = receivedAtUs <= session.resumable.homeStampUs;
     const given = isOlder ? session.open.positions[channel.name] : undefined;
-    await entry.subscribe({ session, channel, after: furthest(body.after, given), answer });
+    const after = furthest(body.after, given);
+    await entry.subscribe({
+      session,
+      channel,
+      after,
+      answer: (said) => {
+        const isWhole = said.$case === "subscribed" && said.value.recovered;
+        session.lastEntry = isWhole ? { channel: channel.name, upSequence } : undefined;
+        answer(said);
+      },
+    });
     session.saveState();
     return ANSWERED;
   };
@@ -41,6 +54,9 @@ export function unsubscribeHandler(channels: Channels): FrameHandler<"unsubscrib
     if (followed !== undefined) {
       session.leave(followed);
       channels.release(followed);
+      session.saveState();
+    } else if (session.arriving.delete(channel.key)) {
+      session.resumable.unfollow(channel.name);
       session.saveState();
     }
     return unsubscribed(channel, UnsubscribeReason.UNSUBSCRIBE_REASON_REQUESTED);

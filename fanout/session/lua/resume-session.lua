@@ -2,9 +2,10 @@
 --
 -- KEYS: 1 the session's record, 2 the user's sessions by the time of their last save
 -- ARGV: 1 session, 2 the token's generation, 3 connection, 4 the home's stamp, 5 TTL in ms
--- Answers {'gone'}, {'used'}, or {'resumed', generation, replaced connection, {field, value, …}}.
-local stored = redis.call('HMGET', KEYS[1], 'generation', 'oldest', 'confirmed', 'connection', 'replaced')
+-- Answers {'gone'}, {'superseded'} by a later home, {'used'}, or {'resumed', generation, replaced connection, {field, value, …}}.
+local stored = redis.call('HMGET', KEYS[1], 'generation', 'oldest', 'confirmed', 'connection', 'replaced', 'home')
 if not stored[1] then return { 'gone' } end
+if tonumber(ARGV[4]) < tonumber(stored[6]) then return { 'superseded' } end
 local generation, token = tonumber(stored[1]), tonumber(ARGV[2])
 local is_same_connection = stored[4] == ARGV[3]
 local is_newest_due = stored[3] == '1' and not is_same_connection

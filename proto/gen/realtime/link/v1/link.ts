@@ -449,6 +449,15 @@ export interface SessionSnapshot {
   generation: number;
   /** Whether the client is known to have the token of this generation. */
   isGenerationConfirmed: boolean;
+  /**
+   * When the session came to the home that tells it, by the store's clock in microseconds: the next home's is later,
+   * whatever its clock says. 0: told by a home of a release that did not say.
+   */
+  homeStampUs: number;
+  /** The channel that a `subscribe` has entered last with everything behind its `after`. Empty: none. */
+  enteredChannel: string;
+  /** That frame's up-sequence. */
+  enteredUpSequence: number;
 }
 
 function createBaseConnectRequest(): ConnectRequest {
@@ -3255,7 +3264,17 @@ export const Drain: MessageFns<Drain> = {
 };
 
 function createBaseSessionSnapshot(): SessionSnapshot {
-  return { sessionId: "", channels: [], upSequence: 0, sampleCounter: 0, generation: 0, isGenerationConfirmed: false };
+  return {
+    sessionId: "",
+    channels: [],
+    upSequence: 0,
+    sampleCounter: 0,
+    generation: 0,
+    isGenerationConfirmed: false,
+    homeStampUs: 0,
+    enteredChannel: "",
+    enteredUpSequence: 0,
+  };
 }
 
 export const SessionSnapshot: MessageFns<SessionSnapshot> = {
@@ -3277,6 +3296,15 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     }
     if (message.isGenerationConfirmed !== false) {
       writer.uint32(48).bool(message.isGenerationConfirmed);
+    }
+    if (message.homeStampUs !== 0) {
+      writer.uint32(56).uint64(message.homeStampUs);
+    }
+    if (message.enteredChannel !== "") {
+      writer.uint32(66).string(message.enteredChannel);
+    }
+    if (message.enteredUpSequence !== 0) {
+      writer.uint32(72).uint64(message.enteredUpSequence);
     }
     return writer;
   },
@@ -3342,6 +3370,30 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
             message.isGenerationConfirmed = reader.bool();
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.homeStampUs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.enteredChannel = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.enteredUpSequence = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3365,6 +3417,9 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     message.sampleCounter = object.sampleCounter ?? 0;
     message.generation = object.generation ?? 0;
     message.isGenerationConfirmed = object.isGenerationConfirmed ?? false;
+    message.homeStampUs = object.homeStampUs ?? 0;
+    message.enteredChannel = object.enteredChannel ?? "";
+    message.enteredUpSequence = object.enteredUpSequence ?? 0;
     return message;
   },
 };
