@@ -122,6 +122,18 @@ it.each<AppFraming>(["json", "protobuf"])(
   },
 );
 
+it("a client whose channels are quiet is known to have its token by a heartbeat", async () => {
+  const saved = vi.spyOn(core.resumables, "save");
+  const first = await connect(0, { framing: "json" });
+  const { resumeToken } = await first.welcome();
+  const second = await resume(resumeToken, "json");
+  await waitFor(
+    () => saved.mock.calls.some(([save]) => save.generation === 2 && save.isGenerationConfirmed),
+    { what: "the heartbeat to confirm the token" },
+  );
+  expect(second.events).toEqual([]);
+});
+
 it("a client without positions gets again what no heartbeat has confirmed, and nothing else", async () => {
   const saved = vi.spyOn(core.resumables, "save");
   const first = await connect(0, { framing: "json" });

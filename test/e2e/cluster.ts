@@ -90,11 +90,6 @@ export class Cluster {
         what: "a link from every edge to every fanout",
         timeoutMs: 15_000,
       });
-      // They have joined their group, too.
-      await waitFor(async () => (await cluster.readyFanouts()).every(Boolean), {
-        what: "every fanout to be ready",
-        timeoutMs: 30_000,
-      });
     } catch (error) {
       await cluster.stop();
       throw error;
@@ -208,13 +203,6 @@ export class Cluster {
   /** How many fanouts each edge has a ready link to. */
   readyLinks(): Promise<number[]> {
     return Promise.all(this.edges.map((edge) => this.metric(edge, "realtime_edge_ready_links")));
-  }
-
-  /** Whether each fanout says that it is ready. */
-  readyFanouts(): Promise<boolean[]> {
-    return Promise.all(
-      this.fanouts.map(async (fanout) => (await fetch(fanout.url("HTTP_PORT", "/ready"))).ok),
-    );
   }
 
   async stop(): Promise<void> {

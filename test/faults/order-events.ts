@@ -102,7 +102,7 @@ export class OrderEvents {
     }
   }
 
-  /** How long the slowest of the events written in that time was on its way to its last reader. */
+  /** How long the slowest event that was written in that time was on its way to its last reader within it. */
   slowestMs(fromMs: number, toMs: number): number {
     const reads = new Map<string, number>();
     for (const { entries } of this.#records()) {
@@ -112,7 +112,10 @@ export class OrderEvents {
       }
     }
     const during = this.written.filter(({ write }) => write.beganMs >= fromMs && write.beganMs < toMs);
-    return Math.max(0, ...during.map(({ write }) => (reads.get(write.payload) ?? Infinity) - write.beganMs));
+    return Math.max(
+      0,
+      ...during.map(({ write }) => Math.min(reads.get(write.payload) ?? Infinity, toMs) - write.beganMs),
+    );
   }
 
   async stop(): Promise<void> {

@@ -58,7 +58,7 @@ export interface ScenarioOptions {
   readonly allowed: Allowed;
 }
 
-/** A fanout that consumes is ready when its group is: after a kill that takes Kafka 10 s. */
+/** A fanout that consumes is ready when its group is: after a kill that takes Kafka 6 s. */
 const ENV: Readonly<Record<string, string>> = IS_FULL ? {} : { FANOUT_ROLES: "serve,relay" };
 
 /** Repeats that come late must be seen. */
