@@ -270,6 +270,19 @@ describe("durable events", () => {
     await settle();
     expect(audience.heard).toEqual(["1"]);
   });
+
+  it("tries again by itself where nobody says anything more", async () => {
+    const { channel: one, audience } = follow();
+    await one.active();
+    broker.way = () => [];
+    await publish(1);
+    broker.failing.add("history");
+    broker.say(channel, { type: "resubscribed" });
+    await settle();
+    broker.failing.clear();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(audience.heard).toEqual(["1"]);
+  });
 });
 
 describe("a store that is away", () => {

@@ -51,6 +51,7 @@ export interface FollowedChannelOptions {
 }
 
 const RETRY_MS = 500;
+const MAX_RETRY_MS = 8_000;
 const BEFORE_THE_FIRST: StreamPosition = { epoch: "", offset: 0, tag: 0 };
 
 export class FollowedChannel {
@@ -83,6 +84,9 @@ export class FollowedChannel {
   #heardEarly: StreamPosition | undefined;
   #membersVersion = 0;
   #retry: NodeJS.Timeout | undefined;
+  /** Times in a row that catching up failed. */
+  #failures = 0;
+  #catchUpRetry: NodeJS.Timeout | undefined;
 
   constructor(options: FollowedChannelOptions) {
     this.channel = options.channel;
@@ -194,6 +198,7 @@ export class FollowedChannel {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#retry);
+    clearTimeout(this.#catchUpRetry);
     void this.#options.broker.unfollow(this.channel);
   }
 
@@ -276,14 +281,24 @@ export class FollowedChannel {
         this.#needsCatchUp = false;
         await this.#readMissed();
       }
+      this.#failures = 0;
     } catch (error) {
-      // The next message, resubscription or comparison of positions tries again.
+      // The next message, resubscription or comparison of positions tries again, or else this.
       this.#whenGone = "lost";
+      this.#catchUpLater();
       this.#options.counters.storeFailures += 1;
       this.#options.logger.debug({ err: error, channelKind: this.channel.kind }, "catching up failed");
     } finally {
       this.#isCatchingUp = false;
     }
+  }
+
+  /** More seldom each time: while the store is away all channels ask. */
+  #catchUpLater(): void {
+    this.#failures += 1;
+    const delayMs = Math.min(RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS) * (0.5 + Math.random() / 2);
+    clearTimeout(this.#catchUpRetry);
+    if (!this.#isClosed) this.#catchUpRetry = setTimeout(() => void this.#catchUp(), delayMs);
   }
 
   async #readMissed(): Promise<void> {
