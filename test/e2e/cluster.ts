@@ -208,7 +208,10 @@ export class Cluster {
   async stop(): Promise<void> {
     for (const api of this.#apis) api.close();
     for (const client of this.#clients) client.websocket.terminate();
-    const services = [...this.edges, ...this.fanouts, ...this.#consumers];
+    // One that did not start leaves a hole, and must not hide why.
+    const services = [...this.edges, ...this.fanouts, ...this.#consumers].filter(
+      (service) => service !== undefined,
+    );
     await Promise.allSettled(services.map((service) => service.kill()));
     await Promise.all(this.links.map((link) => link.close()));
   }

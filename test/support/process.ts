@@ -60,7 +60,20 @@ export interface RunningService {
   thaw(): void;
 }
 
+/** A port that was free a moment ago may be somebody's by now: then others are taken. */
+const PORT_ATTEMPTS = 3;
+
 export async function startService(name: ServiceName, options: ServiceOptions = {}): Promise<RunningService> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnce(name, options);
+    } catch (error) {
+      if (attempt === PORT_ATTEMPTS || !String(error).includes("EADDRINUSE")) throw error;
+    }
+  }
+}
+
+async function startOnce(name: ServiceName, options: ServiceOptions): Promise<RunningService> {
   const ports = await freePorts(...PORT_VARIABLES[name]);
   const env = {
     PATH: process.env["PATH"] ?? "",
