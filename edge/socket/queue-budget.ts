@@ -6,15 +6,17 @@ import type { SocketWriter } from "./socket-writer.js";
 
 export class QueueBudget {
   readonly backlogged = new Set<SocketWriter>();
-  /** As of the last check. */
-  queuedBytes = 0;
 
   constructor(private readonly maxBytes: number) {}
 
-  check(): void {
+  get queuedBytes(): number {
     let total = 0;
     for (const writer of this.backlogged) total += writer.queuedBytes;
-    this.queuedBytes = total;
+    return total;
+  }
+
+  check(): void {
+    let total = this.queuedBytes;
     if (total <= this.maxBytes) return;
     const largestFirst = [...this.backlogged].sort((left, right) => right.queuedBytes - left.queuedBytes);
     for (const writer of largestFirst) {
@@ -22,6 +24,5 @@ export class QueueBudget {
       total -= writer.queuedBytes;
       writer.giveUp();
     }
-    this.queuedBytes = total;
   }
 }
