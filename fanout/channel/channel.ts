@@ -26,7 +26,12 @@ export function isIdentifier(text: string): boolean {
 
 export function channelOf(app: string, kind: string, id: string): Channel {
   const name = `${kind}:${id}`;
-  return { app, kind, id, name, key: `${app}/${name}` };
+  return { app, kind, id, name, key: channelKey(app, name) };
+}
+
+/** The key of the channel that an app's clients know by this name. */
+export function channelKey(app: string, name: string): string {
+  return `${app}/${name}`;
 }
 
 /** The channel of all devices of a user. */

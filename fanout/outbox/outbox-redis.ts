@@ -71,7 +71,7 @@ export class RedisOutbox implements Outbox {
 
   async listen(partition: number, onNews: () => void): Promise<void> {
     const keys = outboxKeys(partition);
-    await this.#connection.subscriber.subscribe(keys.news, {
+    await this.#connection.subscriber.subscribe(keys.outboxNews, {
       partition: keys.partition,
       onMessage: onNews,
       onResubscribed: onNews,
@@ -79,7 +79,7 @@ export class RedisOutbox implements Outbox {
   }
 
   unlisten(partition: number): void {
-    this.#connection.subscriber.unsubscribe(outboxKeys(partition).news);
+    this.#connection.subscriber.unsubscribe(outboxKeys(partition).outboxNews);
   }
 
   /** A lease lies in the first of the partitions that it is for. */

@@ -5,9 +5,17 @@
 import type { Channel } from "#fanout/channel/channel.js";
 import { keyPart, partitionAt, partitionOf, type Partition } from "./partitions.js";
 
-/** The keys of one subject. */
-export interface ChannelKeys {
+/** The outbox of a partition. */
+export interface OutboxKeys {
   readonly partition: Partition;
+  /** Stream: what has to reach Kafka. */
+  readonly outbox: string;
+  /** The sharded pub/sub channel that says when something was added to it. */
+  readonly outboxNews: string;
+}
+
+/** The keys of one subject, and of its partition's outbox. */
+export interface ChannelKeys extends OutboxKeys {
   /** Hash: epoch, offset, tag and time of the last event; versions by subject; marks by source. */
   readonly meta: string;
   /** Stream: the durable events, with the offset as id. */
@@ -24,10 +32,6 @@ export interface ChannelKeys {
   readonly participantsVersion: string;
   /** The sharded pub/sub channel. */
   readonly pubsub: string;
-  /** Stream of the partition: what has to reach Kafka. */
-  readonly outbox: string;
-  /** The sharded pub/sub channel that says when something was added to it. */
-  readonly outboxNews: string;
 }
 
 export interface UserKeys {
@@ -57,7 +61,6 @@ export function channelKeys(channel: Channel): ChannelKeys {
   const partition = partitionOf(subject);
   const base = `${partition.prefix}channel:${subject}`;
   return {
-    partition,
     meta: `${base}:meta`,
     history: `${base}:history`,
     answers: `${base}:answers`,
@@ -66,8 +69,7 @@ export function channelKeys(channel: Channel): ChannelKeys {
     participants: `${base}:participants`,
     participantsVersion: `${base}:participants-version`,
     pubsub: base,
-    outbox: `${partition.prefix}outbox`,
-    outboxNews: `${partition.prefix}outbox-news`,
+    ...outboxOf(partition),
   };
 }
 
@@ -76,14 +78,9 @@ export function sentinelKey(partition: Partition): string {
   return `${partition.prefix}sentinel`;
 }
 
-/** The outbox of a partition, by the partition's index. */
-export function outboxKeys(index: number): {
-  readonly partition: Partition;
-  readonly outbox: string;
-  readonly news: string;
-} {
-  const partition = partitionAt(index);
-  return { partition, outbox: `${partition.prefix}outbox`, news: `${partition.prefix}outbox-news` };
+/** By the partition's index. */
+export function outboxKeys(index: number): OutboxKeys {
+  return outboxOf(partitionAt(index));
 }
 
 export function outboxLeaseKey(lease: number, partitionIndex: number): PlacedKey {
@@ -92,9 +89,7 @@ export function outboxLeaseKey(lease: number, partitionIndex: number): PlacedKey
 }
 
 export function userKeys(app: string, userId: string): UserKeys {
-  const subject = `${keyPart(app)}/user:${keyPart(userId)}`;
-  const partition = partitionOf(subject);
-  const base = `${partition.prefix}user:${subject}`;
+  const { partition, base } = userBase(app, userId);
   const participations = `${base}:participations`;
   return {
     partition,
@@ -117,9 +112,7 @@ export interface ResumableKeys {
 }
 
 export function resumableKeys(owner: { app: string; userId: string }, sessionId: string): ResumableKeys {
-  const subject = `${keyPart(owner.app)}/user:${keyPart(owner.userId)}`;
-  const partition = partitionOf(subject);
-  const base = `${partition.prefix}user:${subject}`;
+  const { partition, base } = userBase(owner.app, owner.userId);
   const part = keyPart(sessionId);
   const recordPrefix = `${base}:resumable:`;
   return { partition, record: `${recordPrefix}${part}`, recordPrefix, part, index: `${base}:resumables` };
@@ -135,4 +128,15 @@ export function edgeLeaseKey(incarnation: string): PlacedKey {
   const subject = `edge:${keyPart(incarnation)}`;
   const partition = partitionOf(subject);
   return { partition, key: `${partition.prefix}${subject}` };
+}
+
+function userBase(app: string, userId: string): { readonly partition: Partition; readonly base: string } {
+  const subject = `${keyPart(app)}/user:${keyPart(userId)}`;
+  const partition = partitionOf(subject);
+  return { partition, base: `${partition.prefix}user:${subject}` };
+}
+
+function outboxOf(partition: Partition): OutboxKeys {
+  const outbox = `${partition.prefix}outbox`;
+  return { partition, outbox, outboxNews: `${outbox}-news` };
 }

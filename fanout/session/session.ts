@@ -16,7 +16,7 @@ import {
 } from "#proto/gen/realtime/link/v1/link.js";
 import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 import { capabilityOf, type Capability } from "#fanout/policy/policy.js";
-import type { Channel } from "#fanout/channel/channel.js";
+import { channelKey, type Channel } from "#fanout/channel/channel.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
 import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
@@ -177,7 +177,7 @@ export class Session implements GroupMember {
   confirm(positions: Readonly<Record<string, Position>>): void {
     if (this.#isWelcomed) this.#confirmGeneration();
     for (const [name, position] of Object.entries(positions)) {
-      const key = `${this.principal.app}/${name}`;
+      const key = channelKey(this.principal.app, name);
       if (this.follows.has(key) || this.arriving.has(key)) this.resumable.confirm(name, position);
     }
   }

@@ -222,6 +222,7 @@ export class Device {
     clearTimeout(this.#returnTimer);
     this.#returnTimer = setTimeout(() => {
       if (leaving !== this.#websocket) return;
+      if (this.#isOpen) this.record.entries.push({ type: "left", atMs: performance.now() });
       this.#isOpen = false;
       this.#edge += 1;
       this.#connect();

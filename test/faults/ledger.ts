@@ -81,6 +81,8 @@ export type ReaderEntry =
     }
   /** The socket was closed, and not by the reader. */
   | { readonly type: "closed"; readonly atMs: number; readonly code: number }
+  /** The reader left its socket, as it was asked to. */
+  | { readonly type: "left"; readonly atMs: number }
   /** It is there again, on another socket: its session goes on (`resumed`), where it could ask for that (`offered`). */
   | { readonly type: "back"; readonly atMs: number; readonly resumed: boolean; readonly offered?: boolean };
 

@@ -49,7 +49,11 @@ interface Wait {
 
 function* waitsOf(ledger: Ledger, record: ReaderRecord): Generator<Wait> {
   const streams = new Map<string, Stream>();
+  const seen = new Set<string>();
   for (const entry of record.entries) {
+    // Nobody waited for what comes a second time.
+    if (entry.type === "read" && seen.has(entry.payload)) continue;
+    if (entry.type === "read") seen.add(entry.payload);
     const awaited = awaitedBy(ledger, streams, entry);
     if (awaited === undefined) continue;
     const { stream, kind, sinceMs, what } = awaited;

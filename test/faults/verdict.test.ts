@@ -279,6 +279,14 @@ describe("the verdict finds", () => {
     expect(story.breaches()).toEqual({ notResumed: 1 });
   });
 
+  it("how long a reader was away that left its socket as it was asked to", () => {
+    const story = new Story();
+    story.ann.entries.push({ type: "left", atMs: 1000 });
+    story.ann.entries.push({ type: "back", atMs: 1300, resumed: true });
+    expect(story.breaches()).toEqual({ resumed: 1 });
+    expect(judge(story.ledger, FAULT).figures.longestAwayMs).toBe(300);
+  });
+
   it("sockets that were closed, and how long their readers were away", () => {
     const story = new Story();
     story.ann.entries.push({ type: "closed", atMs: 1000, code: 1006 });
@@ -342,6 +350,15 @@ describe("a pause", () => {
     story.read(story.ann, one, { atMs: 1500 });
     story.read(story.ann, two, { atMs: 1800 });
     expect(judge(story.ledger, FAULT).pauses.apiMs).toBe(400);
+  });
+
+  it("is none where a reader gets again what it has", () => {
+    const story = new Story();
+    const one = story.write(1, { atMs: 1100 });
+    story.read(story.bob, one, { atMs: 1110 });
+    story.bob.entries.push({ type: "back", atMs: 1890, resumed: true });
+    story.read(story.bob, one, { atMs: 1900 });
+    expect(judge(story.ledger, FAULT).pauses.apiMs).toBe(10);
   });
 
   it("is no pause where nothing was written, and none where it ended before the fault", () => {

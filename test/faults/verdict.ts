@@ -41,7 +41,7 @@ export interface Figures {
   resumed: number;
   /** Sessions that came back with a token and were not continued. */
   notResumed: number;
-  /** From a reader's socket being closed until its session went on. */
+  /** From a reader's socket being closed, or left as asked, until its session went on. */
   longestAwayMs: number;
   acknowledged: number;
   refused: number;
@@ -223,25 +223,27 @@ class Judgement {
   }
 
   #judgeSockets(record: ReaderRecord): void {
-    let closedAtMs: number | undefined;
+    let awaySinceMs: number | undefined;
     for (const entry of record.entries) {
       if (entry.type === "location") this.#figures.locationReads += 1;
       if (entry.type === "closed") {
         this.#count("socketsClosed", `${record.name}: closed with ${entry.code}`);
-        closedAtMs ??= entry.atMs;
       }
+      if (entry.type === "closed" || entry.type === "left") awaySinceMs ??= entry.atMs;
       if (entry.type !== "back") continue;
       if (entry.resumed) this.#figures.resumed += 1;
       else if (entry.offered === true)
         this.#count("notResumed", `${record.name} after ${Math.round(entry.atMs)} ms`);
-      if (closedAtMs !== undefined) this.#away(entry.atMs - closedAtMs);
-      closedAtMs = undefined;
+      if (awaySinceMs !== undefined) this.#away(entry.atMs - awaySinceMs, record);
+      awaySinceMs = undefined;
     }
-    if (closedAtMs !== undefined) this.#away(Infinity);
+    if (awaySinceMs !== undefined) this.#away(Infinity, record);
   }
 
-  #away(durationMs: number): void {
-    this.#figures.longestAwayMs = Math.max(this.#figures.longestAwayMs, durationMs);
+  #away(durationMs: number, { name }: ReaderRecord): void {
+    if (durationMs <= this.#figures.longestAwayMs) return;
+    this.#figures.longestAwayMs = durationMs;
+    this.#note("longestAwayMs", `${name}: away for ${Math.round(durationMs)} ms`);
   }
 
   /** Everybody must see one event at one place, and one place for each event. */
