@@ -3,7 +3,7 @@
  * promise, and it never outlives the tests (see `reaper.ts`). What the process is for, and when it
  * is ready, is the business of `redis.ts`, `kafka.ts` and `process.ts`.
  */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess, type Serializable } from "node:child_process";
 import { forgetProcess, reapProcess } from "./reaper.js";
 import { within } from "./wait-for.js";
 
@@ -25,6 +25,8 @@ export interface ProcessOptions {
   readonly cwd?: string;
   /** It starts processes of its own, as npm does: `kill` and the reaper end those too. */
   readonly hasChildren?: boolean;
+  /** Gives it a channel for messages (`process.send`), and gets what it says there. */
+  readonly onMessage?: (message: unknown) => void;
 }
 
 export class GuardedProcess {
@@ -33,17 +35,21 @@ export class GuardedProcess {
   readonly exited: Promise<ProcessExit>;
   /** What `kill -9` takes: the process, or minus the group. */
   private readonly killed: number;
+  private readonly child: ChildProcess;
   private readonly lines: string[] = [];
   private ended: ProcessExit | undefined;
 
   constructor(private readonly options: ProcessOptions) {
+    const { onMessage } = options;
     const child = spawn(options.command, options.args, {
       env: { ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", ...(onMessage === undefined ? [] : ["ipc" as const])],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       // Its own process group, whose number is that of its first process.
       detached: options.hasChildren === true,
     });
+    this.child = child;
+    if (onMessage !== undefined) child.on("message", onMessage);
     this.exited = new Promise((resolve) => {
       child.once("error", (error) => {
         this.lines.push(String(error));
@@ -59,7 +65,9 @@ export class GuardedProcess {
     this.pid = child.pid ?? -1;
     this.killed = options.hasChildren === true ? -this.pid : this.pid;
     if (child.pid !== undefined) reapProcess(this.killed);
-    for (const stream of [child.stdout, child.stderr]) this.keepLines(stream.setEncoding("utf8"));
+    for (const stream of [child.stdout, child.stderr]) {
+      if (stream !== null) this.keepLines(stream.setEncoding("utf8"));
+    }
   }
 
   /** How it ended, or undefined while it runs. */
@@ -86,6 +94,12 @@ export class GuardedProcess {
 
   signal(signal: NodeJS.Signals): void {
     if (this.ended === undefined && this.pid > 0) process.kill(this.pid, signal);
+  }
+
+  /** Sends it a message; it must have been given a channel for them (`onMessage`). */
+  send(message: Serializable): void {
+    // Its end, of which `exited` tells, may come before the message does.
+    this.child.send(message, () => undefined);
   }
 
   /** `kill -9`, also of a stopped process. */
