@@ -137,7 +137,7 @@ export class Fanout {
       topic: options.locationTopic,
       counters,
     });
-    const lastKnown = new LastKnownLocations({ directory, locations });
+    const lastKnown = new LastKnownLocations({ directory, locations, clock });
     const participations = new OwnParticipations({ directory, clock });
     const entry = new ChannelEntry({ channels, broker, directory, lastKnown });
     const product: FrameHandlers = {

@@ -1,26 +1,51 @@
 /**
  * The last known locations of the workers of a channel, as events: what a new follower sees at once, where
- * no location has come through the channel yet.
+ * no location has come through the channel yet. Who works on it is read once and kept until a signal says that
+ * it changed: read by everybody who enters, it would make a crowd cost the square of its size.
  */
+import { encode } from "#proto/encode.js";
 import { Event, Location } from "#proto/gen/realtime/client/v1/event.js";
 import type { LatestValue } from "#fanout/channel/broker.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { conflationKey } from "#fanout/channel/event-types.js";
-import type { Directory } from "#fanout/directory/directory.js";
+import type { Directory, Participation } from "#fanout/directory/directory.js";
+import type { StoreClock } from "../store-clock.js";
 import type { Locations } from "./locations.js";
 
 /** Kinds of channels whose participants may be workers. */
 const KINDS_WITH_WORKERS = new Set(["order", "ride"]);
 
-export class LastKnownLocations {
-  constructor(private readonly options: { readonly directory: Directory; readonly locations: Locations }) {}
+/** A channel that is followed here: hears when who takes part changes. */
+export interface SignalledChannel {
+  readonly channel: Channel;
+  /** Counts what may have changed who takes part. */
+  readonly signals: number;
+}
 
-  async of(channel: Channel): Promise<readonly LatestValue[]> {
+interface KnownWorkers {
+  readonly signals: number;
+  readonly workers: Promise<readonly Participation[]>;
+}
+
+export class LastKnownLocations {
+  readonly #workers = new WeakMap<SignalledChannel, KnownWorkers>();
+
+  constructor(
+    private readonly options: {
+      readonly directory: Directory;
+      readonly locations: Locations;
+      readonly clock: StoreClock;
+    },
+  ) {}
+
+  async of(followed: SignalledChannel): Promise<readonly LatestValue[]> {
+    const { channel } = followed;
     if (!KINDS_WITH_WORKERS.has(channel.kind)) return [];
-    const { directory, locations } = this.options;
-    const workers = (await directory.participants(channel)).filter(({ relation }) => relation === "assigned");
+    const { locations, clock } = this.options;
+    const nowMs = clock.nowUs() / 1000;
     const values: LatestValue[] = [];
-    for (const { userId } of workers) {
+    for (const { userId, expiresAtMs } of await this.#workersOf(followed)) {
+      if (expiresAtMs <= nowMs) continue;
       const known = await locations.get(channel.app, userId);
       if (known === undefined) continue;
       const location = Location.decode(known.payload);
@@ -37,9 +62,24 @@ export class LastKnownLocations {
       values.push({
         key: conflationKey(body),
         version: known.version,
-        payload: Event.encode(event).finish(),
+        payload: encode(Event, event),
       });
     }
     return values;
+  }
+
+  #workersOf(followed: SignalledChannel): Promise<readonly Participation[]> {
+    const { channel, signals } = followed;
+    const known = this.#workers.get(followed);
+    if (known?.signals === signals) return known.workers;
+    const workers = this.options.directory
+      .participants(channel)
+      .then((parts) => parts.filter(({ relation }) => relation === "assigned"));
+    const reading = { signals, workers };
+    this.#workers.set(followed, reading);
+    workers.catch(() => {
+      if (this.#workers.get(followed) === reading) this.#workers.delete(followed);
+    });
+    return workers;
   }
 }

@@ -120,7 +120,7 @@ export class ChannelEntry {
 
   /** Where nobody's location came through the channel yet, the last known ones. */
   async #lastKnownOf(followed: FollowedChannel): Promise<readonly LatestValue[]> {
-    return followed.freshLatest().some(isLocation) ? [] : this.#options.lastKnown.of(followed.channel);
+    return followed.freshLatest().some(isLocation) ? [] : this.#options.lastKnown.of(followed);
   }
 }
 
