@@ -14,6 +14,7 @@ import {
   type JsonValue,
 } from "@bufbuild/protobuf";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import { encode } from "./encode.js";
 import { GatewayError } from "./errors.js";
 import { ClientFrame } from "./gen/realtime/client/v1/client_frame.js";
 import { ServerFrame } from "./gen/realtime/client/v1/server_frame.js";
@@ -181,7 +182,7 @@ function* fieldNumbers(message: Uint8Array): Generator<number> {
 
 /** A frame to a client, in its framing. */
 export function encodeServerFrame(framing: Framing, frame: ServerFrame): Uint8Array {
-  const protobuf = ServerFrame.encode(frame).finish();
+  const protobuf = encode(ServerFrame, frame);
   return framing === Framing.FRAMING_JSON ? serverFrameToJson(protobuf) : protobuf;
 }
 

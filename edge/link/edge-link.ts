@@ -3,9 +3,11 @@
  * sessions and their frames up, and applies what the fanout says to sockets and groups, in its order.
  * When the stream ends the object is dead; its groups and late items die with it.
  */
+import { encode } from "#proto/encode.js";
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
+import type { FlushPace } from "#proto/link/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
 import { LINK_PROTOCOL, speaks } from "#proto/link/protocol-version.js";
 import {
@@ -50,6 +52,8 @@ export interface EdgeLinkOptions {
   readonly listener: EdgeLinkListener;
   readonly nowMs: () => number;
   readonly clock: StoreTime;
+  /** Default: every turn of the event loop. */
+  readonly pace?: FlushPace;
 }
 
 const MAX_LATENCY_US = 60_000_000;
@@ -82,6 +86,7 @@ export class EdgeLink {
     this.#lastTickMs = this.#lastHeardMs;
     this.#writer = new BatchWriter({
       stream: options.stream,
+      ...(options.pace && { pace: options.pace }),
       onOverflow: () => this.destroy("the queue to the fanout is full"),
     });
     options.stream.listen({
@@ -351,10 +356,10 @@ export class EdgeLink {
   }
 
   #send(item: NonNullable<EdgeItem["item"]>): void {
-    this.#writer.keep(ConnectRequest.encode({ items: [{ item }] }).finish());
+    this.#writer.keep(encode(ConnectRequest, { items: [{ item }] }));
   }
 
   #urgent(item: NonNullable<EdgeItem["item"]>): void {
-    this.#writer.urgent(ConnectRequest.encode({ items: [{ item }] }).finish());
+    this.#writer.urgent(encode(ConnectRequest, { items: [{ item }] }));
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The broker in Redis. Publishing and updating are one script each; following is a sharded subscription
+ * The broker in Redis. Publishing is one script; latest values go together (`latest-updates-redis.ts`); following is a sharded subscription
  * for each channel; state, positions and history take one round trip. Keys: `redis/keys.ts`; messages
  * between brokers: `envelope-redis.ts`. When to compare positions again is left to the follower.
  */
@@ -22,17 +22,11 @@ import {
   type StreamPosition,
 } from "./broker.js";
 import type { Channel } from "./channel.js";
-import { DEFAULT_OUTBOX_BOUND, kindOptions, MAX_LATEST_VALUES, outboxFull } from "./channel-limits.js";
-import {
-  BROKER_ID_BYTES,
-  decodeEnvelope,
-  ephemeralEnvelope,
-  latestHeader,
-  signalEnvelope,
-} from "./envelope-redis.js";
+import { DEFAULT_OUTBOX_BOUND, kindOptions, outboxFull } from "./channel-limits.js";
+import { BROKER_ID_BYTES, decodeEnvelope, ephemeralEnvelope, signalEnvelope } from "./envelope-redis.js";
+import { LatestUpdates } from "./latest-updates-redis.js";
 
 const PUBLISH = loadScript(import.meta.url, "./lua/publish-durable.lua");
-const UPDATE = loadScript(import.meta.url, "./lua/update-latest.lua");
 const READ_STATE = loadScript(import.meta.url, "./lua/read-state.lua");
 const ROTATE = loadScript(import.meta.url, "./lua/rotate-epoch.lua");
 const READ_HISTORY = loadScript(import.meta.url, "./lua/read-history.lua");
@@ -53,9 +47,11 @@ export class RedisBroker implements Broker {
   /** With the store's time it makes epochs that no other broker makes. */
   readonly #epochSeed = this.#brokerId.toString("hex");
   readonly #followed = new Set<string>();
+  readonly #latestUpdates: LatestUpdates;
 
   constructor(options: RedisBrokerOptions) {
     this.#connection = options.connection;
+    this.#latestUpdates = new LatestUpdates(options.connection);
     this.#outboxBound = options.outboxBound ?? DEFAULT_OUTBOX_BOUND;
   }
 
@@ -109,20 +105,8 @@ export class RedisBroker implements Broker {
     }
   }
 
-  async update(channel: Channel, value: LatestValue): Promise<void> {
-    const keys = channelKeys(channel);
-    await this.#connection.script(UPDATE, {
-      partition: keys.partition,
-      keys: [keys.latest, keys.pubsub],
-      args: [
-        value.key,
-        value.version,
-        kindOptions(channel).latestTtlMs,
-        latestHeader(value),
-        bufferOf(value.payload),
-        MAX_LATEST_VALUES,
-      ],
-    });
+  update(channel: Channel, value: LatestValue): Promise<void> {
+    return this.#latestUpdates.add(channel, value);
   }
 
   async tell(

@@ -27,11 +27,18 @@ export interface DecodedEnvelope {
   readonly brokerId?: Buffer;
 }
 
-export function latestHeader(value: LatestValue): Buffer {
-  const header = begin(KIND.latest, 10 + Buffer.byteLength(value.key));
-  writeUint64(header, value.version, FIXED_BYTES);
-  writeText(header, value.key, FIXED_BYTES + 8);
-  return header;
+/** A whole message, and how much of it is header. */
+export function latestMessage({ key, version, payload }: LatestValue): {
+  readonly headerBytes: number;
+  readonly message: Buffer;
+} {
+  const headerBytes = FIXED_BYTES + 10 + Buffer.byteLength(key);
+  const message = Buffer.allocUnsafe(headerBytes + payload.length);
+  writeFixed(message, KIND.latest, headerBytes);
+  writeUint64(message, version, FIXED_BYTES);
+  writeText(message, key, FIXED_BYTES + 8);
+  message.set(payload, headerBytes);
+  return { headerBytes, message };
 }
 
 export function ephemeralEnvelope(brokerId: Buffer, origin: string, payload: Uint8Array): Buffer {
@@ -83,10 +90,14 @@ export function decodeEnvelope(bytes: Buffer): DecodedEnvelope | undefined {
 
 function begin(kind: number, fieldBytes: number): Buffer {
   const header = Buffer.alloc(FIXED_BYTES + fieldBytes);
-  header.writeUInt8(VERSION, 0);
-  header.writeUInt8(kind, 1);
-  header.writeUInt16BE(header.length, 2);
+  writeFixed(header, kind, header.length);
   return header;
+}
+
+function writeFixed(message: Buffer, kind: number, headerBytes: number): void {
+  message.writeUInt8(VERSION, 0);
+  message.writeUInt8(kind, 1);
+  message.writeUInt16BE(headerBytes, 2);
 }
 
 function writeText(header: Buffer, text: string, at: number): void {

@@ -2,6 +2,7 @@
  * An event on its way to sockets: encoded at most once for each framing, however many sockets follow.
  * Protobuf messages of one type concatenate, so the position is appended to the stored bytes.
  */
+import { encode } from "#proto/encode.js";
 import { eventBodyName, serverFrameToJson } from "#proto/frame-codec.js";
 import { Event, type Position } from "#proto/gen/realtime/client/v1/event.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
@@ -11,6 +12,8 @@ import type { HistoryEvent, StreamPosition } from "./broker.js";
 const EVENT_TAG = 0x7a;
 
 export class EventFrames {
+  /** The event's part of a delivery over links, by the framings that are in it: encoded once for all edges. */
+  readonly deliveries: Uint8Array[] = [];
   #protobuf: Uint8Array | undefined;
   #json: Uint8Array | undefined;
   #bodyName: string | undefined;
@@ -43,9 +46,7 @@ export class EventFrames {
   #encode(): Uint8Array {
     const { payload, position } = this;
     const suffix =
-      position === undefined
-        ? EMPTY
-        : Event.encode(Event.fromPartial({ position: toPosition(position) })).finish();
+      position === undefined ? EMPTY : encode(Event, Event.fromPartial({ position: toPosition(position) }));
     const length = payload.length + suffix.length;
     const frame = Buffer.allocUnsafe(1 + varintBytes(length) + length);
     frame[0] = EVENT_TAG;

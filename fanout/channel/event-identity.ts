@@ -3,6 +3,7 @@
  * a repeat gets the first one's answer wherever it arrives, and the bound of their size.
  */
 import { createHash } from "node:crypto";
+import { encode } from "#proto/encode.js";
 import { GatewayError } from "#proto/errors.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { Channel } from "./channel.js";
@@ -17,6 +18,6 @@ export function eventIdFor(channel: Channel, idempotencyKey: string): string {
 
 /** @throws GatewayError payload_too_large naming the field. */
 export function checkEventSize(event: Event, field: string): void {
-  if (Event.encode(event).finish().length <= MAX_EVENT_BYTES) return;
+  if (encode(Event, event).length <= MAX_EVENT_BYTES) return;
   throw new GatewayError("payload_too_large", `an event has at most ${MAX_EVENT_BYTES} bytes`, { field });
 }

@@ -5,6 +5,7 @@
  * flow while the store is away; their way back from the store is recognised and dropped.
  */
 import { randomUUID } from "node:crypto";
+import { encode } from "#proto/encode.js";
 import { GatewayError } from "#proto/errors.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { StoreClock } from "#fanout/store-clock.js";
@@ -74,13 +75,13 @@ export class Publisher {
     }
     const eventId = request.event.id === "" ? randomUUID() : request.event.id;
     const timeMs = request.event.timeMs === 0 ? Math.floor(this.#clock.nowUs() / 1000) : request.event.timeMs;
-    const payload = Event.encode({
+    const payload = encode(Event, {
       ...request.event,
       id: eventId,
       timeMs,
       channel: channel.name,
       position: undefined,
-    }).finish();
+    });
 
     switch (EVENT_TYPES[body.$case].deliveryClass) {
       case "durable":

@@ -2,6 +2,7 @@
  * Encodes a delivery for a batch. The event's part is encoded once for all edges that want the same
  * framings; only the group's number differs, and protobuf lets it be spliced in front.
  */
+import { encode } from "#proto/encode.js";
 import { Deliver } from "#proto/gen/realtime/link/v1/link.js";
 import { varintBytes, writeVarint } from "#fanout/channel/event-frames.js";
 
@@ -11,7 +12,7 @@ const GROUP_TAG = 0x08; // Deliver.group
 
 /** The part of a delivery that does not depend on the group. */
 export function encodeDelivery(delivery: Omit<Deliver, "group">): Uint8Array {
-  return Deliver.encode({ ...delivery, group: 0 }).finish();
+  return encode(Deliver, { ...delivery, group: 0 });
 }
 
 /** The whole item, ready to be spliced into a batch. */

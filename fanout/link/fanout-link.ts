@@ -2,8 +2,10 @@
  * The fanout's end of one link: reads what an edge says, and gathers what goes to its sockets. It owns
  * the groups of this edge; sessions and their rules are the session host's.
  */
+import { encode } from "#proto/encode.js";
 import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
+import type { FlushPace } from "#proto/link/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
 import { commonProtocol, LINK_PROTOCOL } from "#proto/link/protocol-version.js";
 import {
@@ -45,6 +47,8 @@ export interface FanoutLinkOptions {
   readonly counters: FanoutCounters;
   readonly logger: Logger;
   readonly nowMs: () => number;
+  /** Default: every turn of the event loop. */
+  readonly pace?: FlushPace;
 }
 
 /** An edge that says nothing for so long is frozen or gone; its sessions have homes elsewhere by then. */
@@ -66,6 +70,7 @@ export class FanoutLink {
     this.#lastHeardMs = options.nowMs();
     this.#writer = new BatchWriter({
       stream: options.stream,
+      ...(options.pace && { pace: options.pace }),
       onOverflow: () => this.destroy("the queue to the edge is full"),
     });
     options.stream.listen({
@@ -96,7 +101,7 @@ export class FanoutLink {
   }
 
   send(item: NonNullable<FanoutItem["item"]>): void {
-    this.#writer.keep(ConnectResponse.encode({ items: [{ item }] }).finish());
+    this.#writer.keep(encode(ConnectResponse, { items: [{ item }] }));
   }
 
   /** The frames of a session up to this one were dealt with. */
@@ -262,6 +267,6 @@ export class FanoutLink {
   }
 
   #urgent(item: NonNullable<FanoutItem["item"]>): void {
-    this.#writer.urgent(ConnectResponse.encode({ items: [{ item }] }).finish());
+    this.#writer.urgent(encode(ConnectResponse, { items: [{ item }] }));
   }
 }

@@ -6,7 +6,7 @@ import { encodeServerFrame } from "#proto/frame-codec.js";
 import type { BatchWriter } from "#proto/link/batch-writer.js";
 import { DeliveryClass, DownFrame, Framing, type FanoutItem } from "#proto/gen/realtime/link/v1/link.js";
 import type { StreamPosition } from "#fanout/channel/broker.js";
-import { toPosition, type EventFrames } from "#fanout/channel/event-frames.js";
+import { toPosition } from "#fanout/channel/event-frames.js";
 import type { ChannelAudience, ChannelDelivery, FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import { deliverItem, encodeDelivery } from "./deliver-item.js";
@@ -23,8 +23,6 @@ export interface GroupMember {
   readonly framing: Framing;
 }
 
-/** The event's part of a delivery, for groups with the same framings, encoded once. */
-const encoded = new WeakMap<EventFrames, Map<number, Uint8Array>>();
 const WITH_PROTOBUF = 1;
 const WITH_JSON = 2;
 const EMPTY = new Uint8Array(0);
@@ -126,18 +124,8 @@ export class LinkGroup implements ChannelAudience {
   }
 
   #encodeOnce(delivery: ChannelDelivery): Uint8Array {
-    const framings = this.#framings();
-    let byFramings = encoded.get(delivery.frames);
-    if (byFramings === undefined) {
-      byFramings = new Map<number, Uint8Array>();
-      encoded.set(delivery.frames, byFramings);
-    }
-    let bytes = byFramings.get(framings);
-    if (bytes === undefined) {
-      bytes = this.#encode(delivery, 0);
-      byFramings.set(framings, bytes);
-    }
-    return bytes;
+    const { deliveries } = delivery.frames;
+    return (deliveries[this.#framings()] ??= this.#encode(delivery, 0));
   }
 
   #encode({ frames, kind }: ChannelDelivery, excludeSession: number): Uint8Array {

@@ -2,8 +2,9 @@
  * `location_update`: a worker's position becomes their last known location, a latest event in the channels
  * that they are assigned to, and (one in `sampleEvery`) a record for other services.
  */
+import { encode } from "#proto/encode.js";
 import { GatewayError } from "#proto/errors.js";
-import { Event, Location } from "#proto/gen/realtime/client/v1/event.js";
+import { Location, type Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { LocationUpdate } from "#proto/gen/realtime/client/v1/client_frame.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
@@ -61,31 +62,36 @@ function accept(
       field: "location_update.order_id",
     });
   }
-  const { timestampMs, latitude = 0, longitude = 0, ...measured } = update;
   const receivedAtMs = Math.floor(receivedAtUs / 1000);
   const location: Location = {
-    ...measured,
-    latitude,
-    longitude,
     workerId: userId,
-    measuredAtMs: timestampMs === 0 ? receivedAtMs : timestampMs,
+    latitude: update.latitude ?? 0,
+    longitude: update.longitude ?? 0,
+    heading: update.heading,
+    speed: update.speed,
+    accuracy: update.accuracy,
+    measuredAtMs: update.timestampMs === 0 ? receivedAtMs : update.timestampMs,
+    orderId: update.orderId,
+    available: update.available,
   };
   options.counters.locationUpdates += 1;
   options.writer.write({
     app,
     workerId: userId,
     version: receivedAtUs,
-    payload: Location.encode(location).finish(),
+    payload: encode(Location, location),
   });
+  const event: Event = {
+    id: `${session.connectionId}-${receivedAtUs}`,
+    channel: "",
+    position: undefined,
+    timeMs: receivedAtMs,
+    sender: { userId, role },
+    correlationId: frame.correlationId,
+    traceparent: frame.traceparent,
+    body: { $case: "location", value: location },
+  };
   for (const channel of channels) {
-    const event = Event.fromPartial({
-      id: `${session.connectionId}-${receivedAtUs}`,
-      timeMs: receivedAtMs,
-      sender: { userId, role },
-      correlationId: frame.correlationId,
-      traceparent: frame.traceparent,
-    });
-    event.body = { $case: "location", value: location };
     // Latest values are not promised to be stored: whoever follows here has it already.
     options.publisher
       .publish({ channel, event, version: receivedAtUs })

@@ -1,12 +1,11 @@
 /**
- * Last known locations in Redis: one string for each worker, with a lifetime. A put is one script for each
- * partition that its workers lie in, all in one round trip.
+ * Last known locations in Redis: one string for each worker, with a lifetime. A put is few calls of one script,
+ * all in one round trip.
  */
 import { locationKey } from "#fanout/redis/keys.js";
-import type { Partition } from "#fanout/redis/partitions.js";
-import type { RedisArgument } from "#fanout/redis/redis-clients.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { readUint64 } from "#fanout/redis/reply.js";
+import { ScriptBatches } from "#fanout/redis/script-batches.js";
 import { loadScript } from "#fanout/redis/scripts.js";
 import type { KnownLocation, Locations } from "./locations.js";
 
@@ -15,12 +14,6 @@ const HOUR_MS = 3_600_000;
 /** Nothing else runs in Redis while a script does. */
 const LOCATIONS_PER_SCRIPT = 100;
 const VERSION_BYTES = 8;
-
-interface Batch {
-  readonly partition: Partition;
-  readonly keys: string[];
-  readonly args: RedisArgument[];
-}
 
 export interface RedisLocationsOptions {
   readonly connection: RedisConnection;
@@ -38,20 +31,22 @@ export class RedisLocations implements Locations {
   }
 
   async put(locations: readonly KnownLocation[]): Promise<void> {
-    const open = new Map<number, Batch>();
-    const batches: Batch[] = [];
-    for (const { app, workerId, version, payload } of locations) {
+    const batches = new ScriptBatches({
+      connection: this.#connection,
+      script: PUT,
+      firstArgs: [this.#ttlMs],
+      maxPerCall: LOCATIONS_PER_SCRIPT,
+    });
+    const stored = locations.map(({ app, workerId, version, payload }) => {
       const { partition, key } = locationKey(app, workerId);
-      let batch = open.get(partition.index);
-      if (!batch || batch.keys.length >= LOCATIONS_PER_SCRIPT) {
-        batch = { partition, keys: [], args: [this.#ttlMs] };
-        open.set(partition.index, batch);
-        batches.push(batch);
-      }
-      batch.keys.push(key);
-      batch.args.push(version, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength));
-    }
-    await Promise.all(batches.map((batch) => this.#connection.script(PUT, batch)));
+      return batches.add(
+        partition,
+        [key],
+        [version, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)],
+      );
+    });
+    batches.flush();
+    await Promise.all(stored);
   }
 
   async get(app: string, workerId: string): Promise<KnownLocation | undefined> {

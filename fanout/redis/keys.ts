@@ -56,7 +56,18 @@ export const SCHEMA_VERSION = 1;
 /** Signs resume tokens; the same for all gateways on this store. */
 export const RESUME_KEY = "realtime-gateway:resume-key";
 
+/** Asked for with each event: made once for each channel that is in use. */
+const keysOfChannels = new WeakMap<Channel, ChannelKeys>();
+
 export function channelKeys(channel: Channel): ChannelKeys {
+  const known = keysOfChannels.get(channel);
+  if (known !== undefined) return known;
+  const keys = makeChannelKeys(channel);
+  keysOfChannels.set(channel, keys);
+  return keys;
+}
+
+function makeChannelKeys(channel: Channel): ChannelKeys {
   const subject = `${keyPart(channel.app)}/${keyPart(channel.kind)}:${keyPart(channel.id)}`;
   const partition = partitionOf(subject);
   const base = `${partition.prefix}channel:${subject}`;

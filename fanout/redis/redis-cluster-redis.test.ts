@@ -9,6 +9,7 @@ import { channelKeys, SCHEMA_KEY } from "./keys.js";
 import { PartitionSentinels } from "./partition-sentinels.js";
 import { PARTITIONS, slotOf } from "./partitions.js";
 import { RedisConnection } from "./redis-connection.js";
+import { loadScript } from "./scripts.js";
 
 const WAIT = { timeout: 15_000, interval: 20 };
 
@@ -76,6 +77,25 @@ describe("the masters of a Redis Cluster", () => {
       channels.map((channel) => broker.history(channel, { afterOffset: 0, limit: 10 })),
     );
     expect(histories.map(({ length }) => length)).toEqual(channels.map(() => 1));
+  });
+
+  it("get gathered values by partition: each is stored, and comes to its follower", async () => {
+    const heard = await followAll();
+    const other = new RedisBroker({ connection });
+    const value = { key: "location:p1", version: 7, payload: Buffer.from("here") };
+    await Promise.all(channels.map((channel) => other.update(channel, value)));
+    const states = await Promise.all(channels.map((channel) => broker.state(channel)));
+    expect(states.map(({ latest }) => latest.map(({ version }) => version))).toEqual(channels.map(() => [7]));
+    for (const messages of heard.values()) {
+      await vi.waitFor(() => expect(messages.map(({ type }) => type)).toEqual(["latest"]), WAIT);
+    }
+    await expect(
+      connection.script(loadScript(import.meta.url, "../channel/lua/read-state.lua"), {
+        partition: undefined,
+        keys: [],
+        args: [],
+      }),
+    ).rejects.toThrow("in Cluster");
   });
 
   it("learn a script that one of them has forgotten", async () => {

@@ -1,7 +1,7 @@
 /**
  * The fanout's way to Redis: one client for commands, one for subscriptions, their health, and the rule for
- * failures: every call either answers or fails with GatewayError `unavailable` within the command time-out,
- * at once while Redis is known to be away. What Redis said is the error's cause and reaches no caller.
+ * failures: every call either answers or fails with GatewayError `unavailable` within two command time-outs
+ * (commands of one turn wait for those of the turn before), at once while Redis is known to be away. What Redis said is the error's cause and reaches no caller.
  */
 import { Redis, ReplyError } from "ioredis";
 import { GatewayError } from "#proto/errors.js";
@@ -30,7 +30,8 @@ export interface RedisStatus {
 export type FaultListener = (what: string, error: unknown) => void;
 
 export interface ScriptCall {
-  readonly partition: Partition;
+  /** Undefined: of any, which a Cluster refuses. */
+  readonly partition: Partition | undefined;
   /** All within the partition. */
   readonly keys: readonly string[];
   readonly args: readonly RedisArgument[];
@@ -91,6 +92,11 @@ export class RedisConnection {
     this.#subscriberClient.on("ready", () => this.#announce());
   }
 
+  /** Whether the keys of a script must lie in one partition. */
+  get isCluster(): boolean {
+    return !(this.#client instanceof Redis);
+  }
+
   status(): RedisStatus {
     const isUp =
       this.#client.status === "ready" && this.#subscriberClient.status === "ready" && !this.#breaker.isOpen;
@@ -148,9 +154,12 @@ export class RedisConnection {
 
   /** Runs a script, whose keys must lie in one partition. Strings in its reply are Buffers. */
   async script(script: RedisScript, call: ScriptCall): Promise<unknown> {
-    for (const key of call.keys) {
-      if (!key.startsWith(call.partition.prefix)) {
-        throw new Error(`a script must stay in partition ${call.partition.index}; a key lies elsewhere`);
+    const { partition } = call;
+    if (partition === undefined && this.isCluster)
+      throw new Error("in Cluster a script must stay in a partition");
+    for (const key of partition === undefined ? [] : call.keys) {
+      if (!key.startsWith(partition?.prefix ?? "")) {
+        throw new Error(`a script must stay in partition ${partition?.index}; a key lies elsewhere`);
       }
     }
     return this.run(async (client) => {

@@ -3,6 +3,7 @@
  * a partition of its own. Writes compare generations in the store. Reading takes two round trips, the
  * user's records and then their edges' leases; records of edges that are long gone are swept on the way.
  */
+import { encode } from "#proto/encode.js";
 import { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 import { edgeLeaseKey, userKeys } from "#fanout/redis/keys.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
@@ -37,7 +38,7 @@ export class RedisSessionRegistry implements SessionRegistry {
 
   async put(record: SessionRecord): Promise<void> {
     const { partition, sessions } = userKeys(record.app, record.userId);
-    const encoded = Buffer.from(SessionRecord.encode(record).finish());
+    const encoded = Buffer.from(encode(SessionRecord, record));
     await this.#connection.script(PUT, {
       partition,
       keys: [sessions],

@@ -2,6 +2,7 @@
  * A live session on its home fanout: who it is, what it follows, and its frames, dealt with one after the
  * other in the order in which the socket sent them. What a frame does is its handler's business.
  */
+import { encode } from "#proto/encode.js";
 import { encodeServerFrame } from "#proto/frame-codec.js";
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import type { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
@@ -266,7 +267,7 @@ export class Session implements GroupMember {
   }
 
   snapshot(): Uint8Array {
-    return SessionSnapshot.encode({
+    return encode(SessionSnapshot, {
       sessionId: this.sessionId,
       channels: [...this.follows.values(), ...this.arriving.values()].map(({ channel }) => channel.name),
       upSequence: this.#lastUpSequence,
@@ -276,7 +277,7 @@ export class Session implements GroupMember {
       homeStampUs: this.resumable.homeStampUs,
       enteredChannel: this.lastEntry?.channel ?? "",
       enteredUpSequence: this.lastEntry?.upSequence ?? 0,
-    }).finish();
+    });
   }
 
   close(code: number, reason: string): void {

@@ -1,11 +1,12 @@
 /**
- * The sending half of a link: gathers encoded items and sends them as batches at the end of the turn of
- * the event loop, within the credit that the receiver gave. Items are spliced, not encoded again.
+ * The sending half of a link: gathers encoded items and sends them as batches at its pace, within the credit
+ * that the receiver gave. Items are spliced, not encoded again.
  *
  * The queue is bounded by rules, not by hope. While it is under pressure a `latest` item replaces the
  * queued one of its key, and `ephemeral` items are dropped; at `cutBytes` the link is given up through
  * `onOverflow`. `kept` items (replies, joins, closes, durable events) are never dropped.
  */
+import { EVERY_TURN, type FlushPace } from "./flush-pace.js";
 import type { LinkStream } from "./link-stream.js";
 
 export interface BatchWriterLimits {
@@ -27,6 +28,7 @@ export class BatchWriter {
   readonly #stream: LinkStream;
   readonly #limits: BatchWriterLimits;
   readonly #onOverflow: () => void;
+  readonly #pace: FlushPace;
   #queue: Uint8Array[] = [];
   #head = 0;
   #queuedBytes = 0;
@@ -42,8 +44,15 @@ export class BatchWriter {
   batches = 0;
   bytes = 0;
 
-  constructor(options: { stream: LinkStream; limits?: BatchWriterLimits; onOverflow: () => void }) {
+  constructor(options: {
+    stream: LinkStream;
+    limits?: BatchWriterLimits;
+    /** Default: what is queued in one turn of the event loop leaves at its end. */
+    pace?: FlushPace;
+    onOverflow: () => void;
+  }) {
     this.#stream = options.stream;
+    this.#pace = options.pace ?? EVERY_TURN;
     this.#limits = options.limits ?? DEFAULT_BATCH_WRITER_LIMITS;
     this.#onOverflow = options.onOverflow;
   }
@@ -133,11 +142,13 @@ export class BatchWriter {
   #schedule(): void {
     if (this.#isScheduled || this.#isStopped || this.#isFull || this.#head === this.#queue.length) return;
     this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      this.flush();
-    });
+    this.#pace.schedule(this.#flushDue);
   }
+
+  readonly #flushDue = (): void => {
+    this.#isScheduled = false;
+    this.flush();
+  };
 
   #takeBatch(): Uint8Array {
     const first = this.#head;

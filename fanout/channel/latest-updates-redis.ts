@@ -1,0 +1,45 @@
+/**
+ * Latest values on their way to Redis: gathered for a moment while many come, then stored and sent to followers
+ * by few calls of one script.
+ */
+import { FlushInterval } from "#proto/link/flush-pace.js";
+import { channelKeys } from "#fanout/redis/keys.js";
+import type { RedisConnection } from "#fanout/redis/redis-connection.js";
+import { ScriptBatches } from "#fanout/redis/script-batches.js";
+import { loadScript } from "#fanout/redis/scripts.js";
+import type { LatestValue } from "./broker.js";
+import type { Channel } from "./channel.js";
+import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
+import { latestMessage } from "./envelope-redis.js";
+
+const UPDATE = loadScript(import.meta.url, "./lua/update-latest.lua");
+const GATHER_MS = 3;
+const VALUES_PER_CALL = 100;
+
+export class LatestUpdates {
+  readonly #batches: ScriptBatches;
+  readonly #pace = new FlushInterval(GATHER_MS);
+  #isScheduled = false;
+
+  constructor(connection: RedisConnection) {
+    const firstArgs = [MAX_LATEST_VALUES];
+    this.#batches = new ScriptBatches({ connection, script: UPDATE, firstArgs, maxPerCall: VALUES_PER_CALL });
+  }
+
+  /** Resolves when Redis has answered. @throws GatewayError unavailable. */
+  add(channel: Channel, value: LatestValue): Promise<void> {
+    const { partition, latest, pubsub } = channelKeys(channel);
+    const { headerBytes, message } = latestMessage(value);
+    const args = [value.key, value.version, kindOptions(channel).latestTtlMs, headerBytes, message];
+    if (!this.#isScheduled) {
+      this.#isScheduled = true;
+      this.#pace.schedule(this.#flush);
+    }
+    return this.#batches.add(partition, [latest, pubsub], args);
+  }
+
+  readonly #flush = (): void => {
+    this.#isScheduled = false;
+    this.#batches.flush();
+  };
+}
