@@ -140,7 +140,7 @@ async function started(contestant: Contestant): Promise<RunningContestant> {
 const isAlive = (pid: number): boolean => existsSync(`/proc/${pid}`);
 
 describe.each([gatewayProtobuf, gatewayJson, socketIo, bareWs])("$name", (contestant) => {
-  test("brings what a client sends and what a backend publishes to the whole room and nobody else", async () => {
+  test("brings what is sent to the whole room and nobody else, and tells all its processes", async () => {
     const running = await started(contestant);
     expect(running.name).toBe(contestant.name);
     await running.admit([sender, follower, stranger]);
@@ -168,17 +168,16 @@ describe.each([gatewayProtobuf, gatewayJson, socketIo, bareWs])("$name", (contes
       expect(client.received).toHaveLength(2);
     }
     expect(other.received).toHaveLength(1);
-  });
 
-  test("tells all its processes, which end with it", async () => {
-    const running = await started(contestant);
     const pids = running.processes.map(({ pid }) => pid);
     expect(new Set(pids).size).toBe(pids.length);
     expect(readUsage(pids).cpuMs).toBeGreaterThan(0);
     await running.stop();
     expect(pids.filter(isAlive)).toEqual([]);
   });
+});
 
+describe.each([gatewayProtobuf, socketIo, bareWs])("$name", (contestant) => {
   test("ends with the benchmark, however that ends", async () => {
     const file = fileURLToPath(new URL("start-and-wait.mjs", import.meta.url));
     const args = ["--conditions=development", "--import", "tsx", file, contestant.name];
