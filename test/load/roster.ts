@@ -4,3 +4,4 @@ import { gatewayJson, gatewayProtobuf } from "./contestants/gateway.js";
 import { socketIo } from "./contestants/socket-io.js";
 
 export const ROSTER = { gatewayProtobuf, gatewayJson, socketIo, bareWs } as const;
+export const EVERYBODY = Object.values(ROSTER);

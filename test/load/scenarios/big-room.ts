@@ -1,13 +1,13 @@
 /** One channel that everybody follows, and a backend that speaks in it: all is output. */
 import { clientsInRooms } from "#test/load/clients.js";
-import { ROSTER } from "#test/load/roster.js";
+import { EVERYBODY } from "#test/load/roster.js";
 import { withCost } from "#test/load/cost.js";
 import type { LoadResult } from "#test/load/generator/generator.js";
 import { outcomeOf } from "#test/load/load-outcome.js";
 import { paced } from "#test/load/pacing.js";
 import type { Measurement, Scenario, ScenarioSize, Turn } from "#test/load/scenario.js";
 import { monotonicUs } from "#test/load/send-time.js";
-import { bringIn } from "./steps.js";
+import { alike, bringIn } from "./steps.js";
 
 const POINT = "big room";
 const EVENTS_PER_SECOND = 20;
@@ -24,14 +24,7 @@ export const bigRoom: Scenario = {
   rounds: 7,
   isByNameOnly: false,
   entrants: async (size) => ({
-    entrants: [ROSTER.gatewayProtobuf, ROSTER.gatewayJson, ROSTER.socketIo, ROSTER.bareWs].map(
-      (contestant) => ({
-        contestant,
-        options: {},
-        points: [POINT],
-        measure: (turn) => measure(turn, size),
-      }),
-    ),
+    entrants: alike(EVERYBODY, { points: [POINT], measure: (turn) => measure(turn, size) }),
   }),
 };
 

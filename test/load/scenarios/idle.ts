@@ -4,7 +4,7 @@ import { describeCounts } from "#test/load/generator/tally.js";
 import { ROSTER } from "#test/load/roster.js";
 import { costFigures, memoryFigures, memoryOf, withCost } from "#test/load/cost.js";
 import type { Measurement, Scenario, ScenarioSize, Turn } from "#test/load/scenario.js";
-import { bringIn } from "./steps.js";
+import { alike, bringIn } from "./steps.js";
 
 const POINT = "idle";
 
@@ -24,12 +24,10 @@ export const idle: Scenario = {
   rounds: 3,
   isByNameOnly: false,
   entrants: async (size) => ({
-    entrants: [ROSTER.gatewayProtobuf, ROSTER.socketIo, ROSTER.bareWs].map((contestant) => ({
-      contestant,
-      options: {},
+    entrants: alike([ROSTER.gatewayProtobuf, ROSTER.socketIo, ROSTER.bareWs], {
       points: [POINT],
       measure: (turn) => measure(turn, size),
-    })),
+    }),
   }),
 };
 

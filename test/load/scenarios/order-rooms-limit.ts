@@ -1,12 +1,12 @@
 /** Order rooms as fast as the 99th percentile of the latency stays below 100 ms. */
 import { clientsInRooms } from "#test/load/clients.js";
-import { ROSTER } from "#test/load/roster.js";
+import { EVERYBODY } from "#test/load/roster.js";
 import type { LoadResult } from "#test/load/generator/generator.js";
 import { outcomeOf } from "#test/load/load-outcome.js";
 import { highestRate, type RateTrial } from "#test/load/rate-search.js";
 import type { Measurement, Outcome, Scenario, ScenarioSize, Turn } from "#test/load/scenario.js";
 import { ORDER_ROOMS } from "./order-rooms.js";
-import { bringIn, sendLocations } from "./steps.js";
+import { alike, bringIn, sendLocations } from "./steps.js";
 
 const POINT = "order rooms, highest rate";
 const MOST_P99_MS = 100;
@@ -28,14 +28,10 @@ export const orderRoomsLimit: Scenario = {
   rounds: 3,
   isByNameOnly: false,
   entrants: async (size) => ({
-    entrants: [ROSTER.gatewayProtobuf, ROSTER.gatewayJson, ROSTER.socketIo, ROSTER.bareWs].map(
-      (contestant) => ({
-        contestant,
-        options: {},
-        points: [POINT],
-        measure: (turn) => measureHighestRate(turn, { point: POINT, size }),
-      }),
-    ),
+    entrants: alike(EVERYBODY, {
+      points: [POINT],
+      measure: (turn) => measureHighestRate(turn, { point: POINT, size }),
+    }),
   }),
 };
 

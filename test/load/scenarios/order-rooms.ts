@@ -1,9 +1,9 @@
 /** Rooms as an order has them: five apps, one of which sends where it is. At two rates, in one turn. */
 import { clientsInRooms } from "#test/load/clients.js";
-import { ROSTER } from "#test/load/roster.js";
+import { EVERYBODY, ROSTER } from "#test/load/roster.js";
 import { outcomeOf } from "#test/load/load-outcome.js";
 import type { Measurement, Scenario, ScenarioSize, Turn } from "#test/load/scenario.js";
-import { bringIn, sendLocations } from "./steps.js";
+import { alike, bringIn, sendLocations } from "./steps.js";
 
 export const ORDER_ROOMS = { connections: 1000, roomSize: 5, senders: 200 } as const;
 
@@ -22,17 +22,12 @@ export const orderRooms: Scenario = {
   isByNameOnly: false,
   entrants: async (size) => {
     const { rates } = sizeOf(size);
-    const { gatewayProtobuf, gatewayJson, socketIo, bareWs } = ROSTER;
-    const contestants = size.isQuick
-      ? [gatewayProtobuf, socketIo, bareWs]
-      : [gatewayProtobuf, gatewayJson, socketIo, bareWs];
+    const contestants = size.isQuick ? [ROSTER.gatewayProtobuf, ROSTER.socketIo, ROSTER.bareWs] : EVERYBODY;
     return {
-      entrants: contestants.map((contestant) => ({
-        contestant,
-        options: {},
+      entrants: alike(contestants, {
         points: rates.map(pointOf),
         measure: (turn) => measure(turn, size),
-      })),
+      }),
     };
   },
 };

@@ -1,8 +1,8 @@
-/** Steps that scenarios share: bringing clients in, and a load of locations with what it cost. */
-import type { ClientPlan } from "#test/load/contestant.js";
+/** Steps that scenarios share: entering contestants that are measured alike, bringing clients in, and a load of locations with what it cost. */
+import type { ClientPlan, Contestant } from "#test/load/contestant.js";
 import { withCost, type Cost } from "#test/load/cost.js";
 import type { LoadResult } from "#test/load/generator/generator.js";
-import type { Turn } from "#test/load/scenario.js";
+import type { Entrant, Turn } from "#test/load/scenario.js";
 
 export interface LocationLoad {
   readonly perSecond: number;
@@ -13,6 +13,14 @@ export interface LocationLoad {
 
 /** A worker may have 20,000 descriptors, and while clients come back some for sockets that are not gone yet. */
 const CLIENTS_A_WORKER = 15_000;
+
+/** Contestants as they start by default, each measured in the same way. */
+export function alike(
+  contestants: readonly Contestant[],
+  measured: Omit<Entrant, "contestant" | "options">,
+): readonly Entrant[] {
+  return contestants.map((contestant) => ({ contestant, options: {}, ...measured }));
+}
 
 export function workersFor(connections: number): number {
   return Math.max(2, Math.ceil(connections / CLIENTS_A_WORKER));

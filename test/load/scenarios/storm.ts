@@ -4,7 +4,7 @@ import { costFigures, withCost } from "#test/load/cost.js";
 import { describeCounts } from "#test/load/generator/tally.js";
 import { ROSTER } from "#test/load/roster.js";
 import type { Measurement, Scenario, ScenarioSize, Turn } from "#test/load/scenario.js";
-import { bringIn, workersFor } from "./steps.js";
+import { alike, bringIn, workersFor } from "./steps.js";
 
 const POINT = "storm";
 const CALM_MS = 5000;
@@ -19,13 +19,11 @@ export const storm: Scenario = {
   rounds: 3,
   isByNameOnly: false,
   entrants: async (size) => ({
-    entrants: [ROSTER.gatewayProtobuf, ROSTER.socketIo].map((contestant) => ({
-      contestant,
-      options: {},
+    entrants: alike([ROSTER.gatewayProtobuf, ROSTER.socketIo], {
       points: [POINT],
       workers: workersFor(connectionsOf(size)),
       measure: (turn) => measure(turn, connectionsOf(size)),
-    })),
+    }),
   }),
 };
 
