@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { inject, it } from "vitest";
 import { OrderEvents } from "../order-events.js";
 import { fullOrShort, runScenario } from "../scenario.js";
@@ -28,28 +27,28 @@ it("a consumer joins, leaves and dies while order events come in: each comes onc
           readersPerOrder: 3,
         });
       },
-      fault: async ({ cluster, notes, breaches }) => {
+      fault: async ({ cluster, notes, breaches, pause }) => {
         const orders = events;
         if (orders === undefined) throw new Error("it was prepared");
         const writing = orders.write(EVENTS, PER_SECOND);
         writing.catch(() => undefined);
-        await sleep(1000);
+        await pause(1000);
         const phases: { readonly name: string; readonly allowedMs: number; readonly fromMs: number }[] = [];
         const begin = (name: string, allowedMs: number): void => {
           phases.push({ name, allowedMs, fromMs: performance.now() });
         };
         begin("joins", 3000);
         const second = await cluster.startConsumer("consumer-1");
-        await sleep(PHASE_MS);
+        await pause(PHASE_MS);
         begin("joins as the third", 3000);
         const third = await cluster.startConsumer("consumer-2");
-        await sleep(PHASE_MS);
+        await pause(PHASE_MS);
         begin("leaves by SIGTERM", 3000);
         await second.stop();
-        await sleep(PHASE_MS);
+        await pause(PHASE_MS);
         begin("dies", 10_000);
         await third.kill();
-        await sleep(DEAD_PHASE_MS);
+        await pause(DEAD_PHASE_MS);
         begin("comes back", 3000);
         await cluster.startConsumer("consumer-2");
         await writing;
