@@ -7,7 +7,7 @@ import { encode } from "#proto/encode.js";
 import type { Position } from "#proto/gen/realtime/client/v1/event.js";
 import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
-import type { FlushPace } from "#proto/link/flush-pace.js";
+import type { FlushPace } from "#proto/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
 import { LINK_PROTOCOL, speaks } from "#proto/link/protocol-version.js";
 import {

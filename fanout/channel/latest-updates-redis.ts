@@ -2,7 +2,7 @@
  * Latest values on their way to Redis: gathered for a moment while many come, then stored and sent to followers
  * by few calls of one script.
  */
-import { FlushInterval } from "#proto/link/flush-pace.js";
+import { FLUSH_INTERVAL_MS, FlushInterval } from "#proto/flush-pace.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { ScriptBatches } from "#fanout/redis/script-batches.js";
@@ -13,12 +13,11 @@ import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
 import { latestMessage } from "./envelope-redis.js";
 
 const UPDATE = loadScript(import.meta.url, "./lua/update-latest.lua");
-const GATHER_MS = 3;
 const VALUES_PER_CALL = 100;
 
 export class LatestUpdates {
   readonly #batches: ScriptBatches;
-  readonly #pace = new FlushInterval(GATHER_MS);
+  readonly #pace = new FlushInterval(FLUSH_INTERVAL_MS);
   #isScheduled = false;
 
   constructor(connection: RedisConnection) {

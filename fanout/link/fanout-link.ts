@@ -5,7 +5,7 @@
 import { encode } from "#proto/encode.js";
 import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
-import type { FlushPace } from "#proto/link/flush-pace.js";
+import type { FlushPace } from "#proto/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
 import { commonProtocol, LINK_PROTOCOL } from "#proto/link/protocol-version.js";
 import {

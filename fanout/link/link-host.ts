@@ -3,7 +3,7 @@
  * status, and drains: tells the edges to take their sessions elsewhere and waits until they have.
  */
 import { randomUUID } from "node:crypto";
-import { FlushInterval, LINK_FLUSH_MS } from "#proto/link/flush-pace.js";
+import { FlushInterval, FLUSH_INTERVAL_MS } from "#proto/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
 import type { Dependency, FanoutStatus } from "#proto/gen/realtime/link/v1/link.js";
 import type { SessionHost } from "#fanout/session/session-host.js";
@@ -35,7 +35,7 @@ const DRAIN_POLL_MS = 20;
 export class LinkHost {
   readonly #options: LinkHostOptions;
   readonly #incarnation = randomUUID();
-  readonly #pace = new FlushInterval(LINK_FLUSH_MS);
+  readonly #pace = new FlushInterval(FLUSH_INTERVAL_MS);
   readonly #links = new Set<FanoutLink>();
   readonly #timers: NodeJS.Timeout[];
   #isDraining = false;

@@ -6,7 +6,7 @@
  * queued one of its key, and `ephemeral` items are dropped; at `cutBytes` the link is given up through
  * `onOverflow`. `kept` items (replies, joins, closes, durable events) are never dropped.
  */
-import { EVERY_TURN, type FlushPace } from "./flush-pace.js";
+import { EVERY_TURN, type FlushPace } from "#proto/flush-pace.js";
 import type { LinkStream } from "./link-stream.js";
 
 export interface BatchWriterLimits {

@@ -8,8 +8,8 @@ export interface FlushPace {
   schedule(flush: () => void): void;
 }
 
-/** Of links: two of them, there and back, are a part of every delivery's time. */
-export const LINK_FLUSH_MS = 3;
+/** Of links and of what goes to the store: a part of every delivery's time for each that it passes. */
+export const FLUSH_INTERVAL_MS = 3;
 
 /** At the end of the turn. */
 export const EVERY_TURN: FlushPace = { schedule: (flush) => void setImmediate(flush) };
