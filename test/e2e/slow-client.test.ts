@@ -252,7 +252,9 @@ describe("an edge whose queues are too much together", () => {
     await fillUntil(large, { edge: 1 }, (queued) => queued > 850 * KIB);
     expect(await closedAsSlow(1)).toBe(0);
     // More for the smaller one, until all of it together is too much: then the largest queue is gone.
-    await fillUntil(small, { edge: 1 }, (queued) => queued < 700 * KIB);
+    // Not one event more: before the edge looks at its queues the smaller one could become the largest.
+    await fillUntil(small, { edge: 1 }, (queued) => queued > MIB || queued < 700 * KIB);
+    await waitFor(async () => (await queuedBytes(1)) < 700 * KIB, { what: "the largest queue to be gone" });
     smaller.readOn();
     await publish(small, 1);
     await waitFor(() => notificationsOf(smaller).some(({ message }) => message.length === 1), {
