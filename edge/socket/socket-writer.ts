@@ -76,7 +76,7 @@ export class SocketWriter {
     this.#frameBytes += frame.length;
     if (this.#frames.length === 1) this.#options.turn.add(this);
     // Slow is who does not read, not who is sent much at once: the kernel is asked before that is judged.
-    if (this.#frameBytes > FLUSH_BYTES) this.flush();
+    if (this.#frameBytes > FLUSH_BYTES || this.#isTooMuch) this.flush();
   }
 
   /** The newest frame of a key. */
@@ -159,7 +159,11 @@ export class SocketWriter {
   }
 
   #refuseSlow(): void {
-    if (this.queuedBytes > this.#options.limits.closeBytes) this.#options.onSlow();
+    if (this.#isTooMuch) this.#options.onSlow();
+  }
+
+  get #isTooMuch(): boolean {
+    return this.queuedBytes > this.#options.limits.closeBytes;
   }
 
   #watch(): void {
