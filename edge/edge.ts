@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { encodeServerFrame } from "#proto/frame-codec.js";
 import { GatewayError } from "#proto/errors.js";
-import { FlushInterval, FLUSH_INTERVAL_MS } from "#proto/flush-pace.js";
+import { PROCESS_PACE } from "#proto/flush-pace.js";
 import { Admission, type AdmissionLimits } from "./admission/admission.js";
 import type { OriginList } from "./admission/origin.js";
 import type { TokenVerifier } from "./auth/token-verifier.js";
@@ -94,7 +94,7 @@ export class Edge {
       logger,
       nowMs: steadyMs,
       clock: this.#clock,
-      pace: new FlushInterval(FLUSH_INTERVAL_MS),
+      pace: PROCESS_PACE,
       listener: {
         ready: (link) => this.#homing.linkReady(link, this.#sessions),
         draining: (link) => this.#homing.linkDraining(link),

@@ -91,13 +91,20 @@ export class Group {
 
   #write(sessions: ReadonlySet<GroupMember>, item: Deliver, frame: Buffer): void {
     const { excludeSession, deliveryClass } = item;
-    const key = `${this.channel} ${item.conflationKey}`;
+    if (deliveryClass === DeliveryClass.DELIVERY_CLASS_LATEST) {
+      const key = `${this.channel} ${item.conflationKey}`;
+      for (const session of sessions) {
+        if (session.number === excludeSession) continue;
+        if (session.isNewer(this.channel, item.conflationKey, item.version))
+          session.socket.writer.writeLatest(key, frame);
+      }
+      return;
+    }
+    const isEphemeral = deliveryClass === DeliveryClass.DELIVERY_CLASS_EPHEMERAL;
     for (const session of sessions) {
       if (session.number === excludeSession) continue;
       const { writer } = session.socket;
-      if (deliveryClass === DeliveryClass.DELIVERY_CLASS_LATEST) {
-        if (session.isNewer(this.channel, item.conflationKey, item.version)) writer.writeLatest(key, frame);
-      } else if (deliveryClass === DeliveryClass.DELIVERY_CLASS_EPHEMERAL) writer.writeEphemeral(frame);
+      if (isEphemeral) writer.writeEphemeral(frame);
       else if (!this.#isAhead(session, item.position)) writer.write(frame);
     }
   }

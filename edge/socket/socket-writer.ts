@@ -53,11 +53,15 @@ const FLUSH_BYTES = 128 * 1024;
 
 export class SocketWriter {
   readonly #options: SocketWriterOptions;
-  #frames: Buffer[] = [];
+  /** What was written in this turn: nearly always one frame, so that it costs no array. */
+  #first: Buffer | undefined;
+  #others: Buffer[] | undefined;
   #frameBytes = 0;
   /** The newest frame of each key, while the client reads slowly. */
   #held: Map<string, Buffer> | undefined;
   #heldBytes = 0;
+  /** The socket takes no more until it drains. Known here, so that a socket in a broadcast is touched once. */
+  #isStalled = false;
   #isEnded = false;
 
   constructor(options: SocketWriterOptions) {
@@ -72,11 +76,16 @@ export class SocketWriter {
   /** A frame that must arrive. */
   write(frame: Buffer): void {
     if (this.#isEnded) return;
-    this.#frames.push(frame);
     this.#frameBytes += frame.length;
-    if (this.#frames.length === 1) this.#options.turn.add(this);
+    if (this.#first === undefined) {
+      this.#first = frame;
+      this.#options.turn.add(this);
+    } else {
+      this.#others ??= [];
+      this.#others.push(frame);
+    }
     // Slow is who does not read, not who is sent much at once: the kernel is asked before that is judged.
-    if (this.#frameBytes > FLUSH_BYTES || this.#isTooMuch) this.flush();
+    if (this.#frameBytes > FLUSH_BYTES || (this.#isStalled && this.#isTooMuch)) this.flush();
   }
 
   /** The newest frame of a key. */
@@ -93,7 +102,7 @@ export class SocketWriter {
     this.#held.set(key, frame);
     this.#heldBytes += frame.length - (older?.length ?? 0);
     if (this.#options.socket.writableNeedDrain) this.#watch();
-    this.#refuseSlow();
+    if (this.#isTooMuch) this.#options.onSlow();
   }
 
   /** A frame that may be lost. True: it is not, and stands behind everything that was written before. */
@@ -108,37 +117,40 @@ export class SocketWriter {
   }
 
   flush(): void {
-    const frames = this.#frames;
-    if (frames.length === 0 || this.#isEnded) return;
+    const first = this.#first;
+    if (first === undefined || this.#isEnded) return;
     const { socket, counters } = this.#options;
     if (!socket.writable) {
       this.end();
       return;
     }
+    const others = this.#others;
     const bytes = this.#frameBytes;
-    this.#frames = [];
+    this.#first = undefined;
+    this.#others = undefined;
     this.#frameBytes = 0;
-    counters.framesWritten += frames.length;
+    counters.framesWritten += 1 + (others?.length ?? 0);
     counters.bytesWritten += bytes;
     counters.socketWrites += 1;
-    const [first] = frames;
-    if (frames.length === 1 && first !== undefined) socket.write(first);
-    else if (bytes <= COPY_BYTES) socket.write(Buffer.concat(frames, bytes));
+    if (others === undefined) socket.write(first);
+    else if (bytes <= COPY_BYTES) socket.write(Buffer.concat([first, ...others], bytes));
     else {
       socket.cork();
-      for (const frame of frames) socket.write(frame);
+      socket.write(first);
+      for (const frame of others) socket.write(frame);
       socket.uncork();
     }
     if (socket.writableNeedDrain) {
       this.#watch();
-      this.#refuseSlow();
-    } else this.#releaseHeld();
+      if (this.#isTooMuch) this.#options.onSlow();
+    } else if (this.#held !== undefined) this.#releaseHeld();
   }
 
   /** Drops what is queued here and takes nothing more: the socket is gone. */
   end(): void {
     this.#isEnded = true;
-    this.#frames = [];
+    this.#first = undefined;
+    this.#others = undefined;
     this.#frameBytes = 0;
     this.#held = undefined;
     this.#heldBytes = 0;
@@ -152,14 +164,8 @@ export class SocketWriter {
 
   /** Whether so much waits that latest values replace each other; a flush or a drain is still to come then. */
   get #isBehind(): boolean {
-    return (
-      this.queuedBytes > this.#options.limits.conflateBytes &&
-      (this.#frames.length > 0 || this.#options.socket.writableNeedDrain)
-    );
-  }
-
-  #refuseSlow(): void {
-    if (this.#isTooMuch) this.#options.onSlow();
+    if (this.#first === undefined && !this.#isStalled) return false;
+    return this.queuedBytes > this.#options.limits.conflateBytes;
   }
 
   get #isTooMuch(): boolean {
@@ -167,13 +173,14 @@ export class SocketWriter {
   }
 
   #watch(): void {
-    const { backlogged, socket } = this.#options;
-    if (backlogged.has(this)) return;
-    backlogged.add(this);
-    socket.once("drain", this.#drained);
+    if (this.#isStalled) return;
+    this.#isStalled = true;
+    this.#options.backlogged.add(this);
+    this.#options.socket.once("drain", this.#drained);
   }
 
   readonly #drained = (): void => {
+    this.#isStalled = false;
     this.#options.backlogged.delete(this);
     this.#releaseHeld();
   };

@@ -2,7 +2,7 @@
  * Latest values on their way to Redis: gathered for a moment while many come, then stored and sent to followers
  * by few calls of one script.
  */
-import { FLUSH_INTERVAL_MS, FlushInterval } from "#proto/flush-pace.js";
+import { PROCESS_PACE } from "#proto/flush-pace.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { ScriptBatches } from "#fanout/redis/script-batches.js";
@@ -17,7 +17,6 @@ const VALUES_PER_CALL = 100;
 
 export class LatestUpdates {
   readonly #batches: ScriptBatches;
-  readonly #pace = new FlushInterval(FLUSH_INTERVAL_MS);
   #isScheduled = false;
 
   constructor(connection: RedisConnection) {
@@ -32,7 +31,7 @@ export class LatestUpdates {
     const args = [value.key, value.version, kindOptions(channel).latestTtlMs, headerBytes, message];
     if (!this.#isScheduled) {
       this.#isScheduled = true;
-      this.#pace.schedule(this.#flush);
+      PROCESS_PACE.schedule(this.#flush);
     }
     return this.#batches.add(partition, [latest, pubsub], args);
   }

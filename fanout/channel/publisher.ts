@@ -7,6 +7,7 @@
 import { randomUUID } from "node:crypto";
 import { encode } from "#proto/encode.js";
 import { GatewayError } from "#proto/errors.js";
+import { PROCESS_PACE } from "#proto/flush-pace.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import type { Broker, BrokerMessage, DurableEvent, StreamPosition } from "./broker.js";
@@ -107,7 +108,7 @@ export class Publisher {
     made: { eventId: string; timeMs: number; payload: Uint8Array },
   ): Promise<PublishResult> {
     const outboxTopic = this.#outboxTopics.topicOf(body);
-    const answer = await this.#broker.publish(request.channel, {
+    const stored = this.#broker.publish(request.channel, {
       eventId: made.eventId,
       payload: made.payload,
       idempotencyKey: request.idempotencyKey ?? made.eventId,
@@ -117,6 +118,7 @@ export class Publisher {
       ...(request.sourceMark && { sourceMark: request.sourceMark }),
       ...(outboxTopic !== undefined && { outbox: { topic: outboxTopic, key: request.channel.id } }),
     });
+    const answer = await PROCESS_PACE.awake(stored);
     if (answer.outcome === "stale") return { outcome: "stale", eventId: made.eventId, timeMs: made.timeMs };
     return {
       outcome: answer.outcome,

@@ -3,7 +3,7 @@
  * status, and drains: tells the edges to take their sessions elsewhere and waits until they have.
  */
 import { randomUUID } from "node:crypto";
-import { FlushInterval, FLUSH_INTERVAL_MS } from "#proto/flush-pace.js";
+import { PROCESS_PACE } from "#proto/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
 import type { Dependency, FanoutStatus } from "#proto/gen/realtime/link/v1/link.js";
 import type { SessionHost } from "#fanout/session/session-host.js";
@@ -35,7 +35,6 @@ const DRAIN_POLL_MS = 20;
 export class LinkHost {
   readonly #options: LinkHostOptions;
   readonly #incarnation = randomUUID();
-  readonly #pace = new FlushInterval(FLUSH_INTERVAL_MS);
   readonly #links = new Set<FanoutLink>();
   readonly #timers: NodeJS.Timeout[];
   #isDraining = false;
@@ -69,7 +68,7 @@ export class LinkHost {
     }
     const link = new FanoutLink({
       stream,
-      pace: this.#pace,
+      pace: PROCESS_PACE,
       fanoutId: this.#options.fanoutId,
       version: this.#options.version,
       incarnation: this.#incarnation,
