@@ -21,7 +21,7 @@ function clients(count: number, { answer = true, framing }: { answer?: boolean; 
   const connections = new Set<Connection>();
   const all = Array.from({ length: count }, () => {
     const client = edgeConnection(framing);
-    client.connection.opened(client.session, 0);
+    client.connection.opened(client.session);
     connections.add(client.connection);
     const { websocket } = client;
     const close = websocket.close.bind(websocket);
@@ -130,7 +130,7 @@ describe("draining", () => {
     const draining = drain({ windowMs: 2000, connections });
     await vi.advanceTimersByTimeAsync(1000);
     const late = edgeConnection();
-    late.connection.opened(late.session, 0);
+    late.connection.opened(late.session);
     late.websocket.on("close", () => connections.delete(late.connection));
     connections.add(late.connection);
     await vi.advanceTimersByTimeAsync(1200);

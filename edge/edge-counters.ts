@@ -7,6 +7,8 @@ export class EdgeCounters {
   readonly connectionsClosed = new Map<string, number>();
   readonly handshakesRefused = new Map<string, number>();
   readonly authenticationErrors = new Map<string, number>();
+  /** Sockets that were told that their token ends soon. */
+  tokenWarnings = 0;
   framesReceived = 0;
   bytesReceived = 0;
   framesWritten = 0;

@@ -19,7 +19,14 @@ class Fanout implements LinkStream {
       incarnation: "i",
       version: "1",
       counters: new EdgeCounters(),
-      listener: { ready: ignore, draining: ignore, released: ignore, ended: ignore },
+      listener: {
+        ready: ignore,
+        draining: ignore,
+        verify: () => undefined,
+        refreshed: () => undefined,
+        released: ignore,
+        ended: ignore,
+      },
       nowMs: () => 0,
       clock: new StoreTime(() => 0),
     });

@@ -12,6 +12,7 @@ import { RawOpcode, RawSocket } from "#test/support/raw-socket.js";
 import { text } from "#test/support/session-on-fake-socket.js";
 import { waitFor } from "#test/support/wait-for.js";
 import { OriginList } from "./admission/origin.js";
+import { AuthenticationError } from "./auth/authentication-error.js";
 import { Edge, type EdgeOptions } from "./edge.js";
 import { fanoutDiscovery } from "./link/fanout-discovery.js";
 
@@ -185,6 +186,95 @@ describe("a connection's lifetime", () => {
     expect(app.frames).toMatchObject([
       { body: { value: { reason: ReconnectReason.RECONNECT_REASON_DRAINING } } },
     ]);
+  });
+});
+
+describe("a token on a live socket", () => {
+  const principal = { app: "default", role: "customer", tokenId: "t2" };
+
+  async function open(options: Partial<EdgeOptions> = {}) {
+    const parts = await startEdge({
+      verifier: {
+        verify: (token) =>
+          token === "forged"
+            ? Promise.reject(new AuthenticationError("bad_signature", "the token's signature is not valid"))
+            : Promise.resolve({ principal: Principal.fromPartial({ ...principal, userId: token }) }),
+      },
+      ...options,
+    });
+    const app = await AppClient.open({ url: parts.url, token: "u1", framing: "protobuf" });
+    cleanups.push(() => app.websocket.terminate());
+    const { session } = await waitFor(() => parts.fanout.heard("open")[0], { what: "the session" });
+    const verify = (token: string, userType = ""): void =>
+      parts.fanout.say({ $case: "verify", value: { session, upSequence: 3, token, userType } });
+    const answer = () => waitFor(() => parts.fanout.heard("verified")[0], { what: "what the edge says" });
+    return { ...parts, app, session, verify, answer };
+  }
+
+  it("is checked for the fanout that asks, which hears whose it is", async () => {
+    const { verify, answer, fanout } = await open();
+    expect(fanout.heard("hello")[0]?.features).toContain("verify_token");
+    verify("u2", "customer");
+    const { result, ...about } = await answer();
+    expect(about).toEqual({ session: 1, upSequence: 3 });
+    expect(result).toMatchObject({ $case: "principal", value: { ...principal, userId: "u2" } });
+  });
+
+  it.each([
+    ["forged", "", { code: 1, message: "the token's signature is not valid" }, "bad_signature"],
+    ["u1", "porter", { code: 2, message: "the user type is not the token's role" }, "user_type"],
+  ])("that is not good is refused as in a handshake: %s %s", async (token, userType, error, reason) => {
+    const { verify, answer, edge, app } = await open();
+    verify(token, userType);
+    expect((await answer()).result).toMatchObject({ $case: "error", value: error });
+    expect(edge.counters.authenticationErrors).toEqual(new Map([[reason, 1]]));
+    expect(app.closedWith).toBeUndefined();
+  });
+
+  it("that the fanout accepts is what the next home hears of, and what the socket ends with", async () => {
+    const { session, fanout, app } = await open({ tokenExpiryWarningMs: 0 });
+    const expiresAt = Math.ceil(Date.now() / 1000) + 1;
+    const next = Principal.fromPartial({ ...principal, userId: "u1", tokenId: "t3", expiresAt });
+    fanout.say({ $case: "refresh", value: { session, principal: next } });
+    fanout.say({ $case: "released", value: { session, state: text("its state") } });
+    await waitFor(() => fanout.heard("open").length === 2, { what: "the next home" });
+    expect(fanout.heard("open")[1]).toMatchObject({ principal: next });
+    expect(await app.closed).toMatchObject({ code: CloseCode.TOKEN_EXPIRED });
+    expect(Date.now()).toBeGreaterThanOrEqual(expiresAt * 1000);
+  });
+});
+
+describe("somebody without a token", () => {
+  const nobody = { token: "", deviceId: "d1", platform: "", userType: "", resumes: false };
+
+  it("is let in where that is configured, each as somebody else", async () => {
+    const { fanout, url } = await startEdge({ anonymousApp: "shop" });
+    for (let count = 1; count <= 2; count += 1) {
+      const app = await AppClient.open({ url });
+      cleanups.push(() => app.websocket.terminate());
+      app.send({ $case: "authenticate", value: nobody });
+      await waitFor(() => fanout.heard("open").length === count, { what: "the session" });
+    }
+    const opened = fanout.heard("open");
+    expect(opened).toMatchObject([
+      { deviceId: "d1", principal: { app: "shop", role: "anonymous", tokenId: "", expiresAt: 0 } },
+      {},
+    ]);
+    expect(new Set(opened.map((open) => open.principal?.userId)).size).toBe(2);
+  });
+
+  it.each([
+    ["not configured", {}, nobody, 4100],
+    ["to be somebody", { anonymousApp: "shop" }, { ...nobody, userType: "porter" }, 4100],
+  ])("is refused where it is %s", async (_what, options, value, code) => {
+    const { fanout, url } = await startEdge({
+      ...options,
+      verifier: { verify: () => Promise.reject(new AuthenticationError("missing", "a token is needed")) },
+    });
+    const app = await AppClient.open({ url });
+    app.send({ $case: "authenticate", value });
+    expect((await app.closed).code).toBe(code);
+    expect(fanout.heard("open")).toEqual([]);
   });
 });
 

@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import { encodeServerFrame } from "#proto/frame-codec.js";
 import { GatewayError } from "#proto/errors.js";
 import { PROCESS_PACE } from "#proto/flush-pace.js";
+import type { VerifyToken } from "#proto/gen/realtime/link/v1/link.js";
 import { Admission, type AdmissionLimits } from "./admission/admission.js";
 import type { OriginList } from "./admission/origin.js";
 import type { TokenVerifier } from "./auth/token-verifier.js";
@@ -20,7 +21,7 @@ import { Lifetimes } from "./lifetimes.js";
 import { Homing } from "./home/homing.js";
 import type { FanoutDiscovery } from "./link/fanout-discovery.js";
 import { LinkPool, type ConnectLink } from "./link/link-pool.js";
-import type { LinkedSession } from "./link/edge-link.js";
+import type { EdgeLink, LinkedSession } from "./link/edge-link.js";
 import { EdgeSession, type UnansweredFrame } from "./session/edge-session.js";
 import type { Connection } from "./socket/connection.js";
 import { HEARTBEAT_SLOTS, HeartbeatSweep } from "./socket/heartbeat.js";
@@ -29,6 +30,7 @@ import { SocketServer, type Opening } from "./socket/socket-server.js";
 import type { SlowSocketLimits } from "./socket/socket-writer.js";
 import type { UpgradeRefusal } from "./socket/upgrade-refusal.js";
 import { StoreTime } from "./store-time.js";
+import { TokenExpiry } from "./token-expiry.js";
 
 export interface EdgeOptions {
   /** The edge's stable name; told to clients as `server_id`. */
@@ -49,12 +51,17 @@ export interface EdgeOptions {
   readonly maxQueuedBytes: number;
   readonly trustedProxies: number;
   readonly trustUserType: boolean;
+  /** The app of sessions without a token; absent: everybody needs one. */
+  readonly anonymousApp?: string | undefined;
+  /** So long before its token ends a socket is warned; 0: not at all. Default: 5 minutes. */
+  readonly tokenExpiryWarningMs?: number;
   readonly logger: Logger;
 }
 
 const TICK_MS = 1000;
 const BUDGET_CHECK_MS = 250;
 const RETRY_AFTER_MS = 2000;
+const DEFAULT_TOKEN_EXPIRY_WARNING_MS = 300_000;
 
 export class Edge {
   readonly counters = new EdgeCounters();
@@ -67,6 +74,7 @@ export class Edge {
   readonly #budget: QueueBudget;
   readonly #heartbeats = new HeartbeatSweep<Connection>();
   readonly #lifetimes = new Lifetimes(steadyMs);
+  readonly #expiry: TokenExpiry;
   readonly #sessions = new Set<LinkedSession>();
   readonly #clock = new StoreTime(steadyMs);
   readonly #timers: NodeJS.Timeout[] = [];
@@ -77,6 +85,11 @@ export class Edge {
     this.#options = options;
     const { counters, logger } = { counters: this.counters, logger: options.logger };
     this.#budget = new QueueBudget(options.maxQueuedBytes);
+    this.#expiry = new TokenExpiry({
+      warningMs: options.tokenExpiryWarningMs ?? DEFAULT_TOKEN_EXPIRY_WARNING_MS,
+      counters,
+      nowMs: Date.now,
+    });
     this.#homing = new Homing({
       readyLinks: () => this.#links.ready(),
       counters,
@@ -98,6 +111,10 @@ export class Edge {
       listener: {
         ready: (link) => this.#homing.linkReady(link, this.#sessions),
         draining: (link) => this.#homing.linkDraining(link),
+        verify: (link, session, request) => void this.#verify(link, session, request),
+        refreshed: (session, { expiresAt }) => {
+          if (this.#sessions.has(session)) this.#expiry.watch(session, expiresAt * 1000);
+        },
         released: (_link, session) => this.#homing.released(session),
         ended: (link, end) => this.#homing.linkEnded(link, end),
       },
@@ -158,9 +175,7 @@ export class Edge {
     const { heartbeatIntervalMs } = this.#options;
     this.#every(TICK_MS, () => this.#links.tick(this.#sockets.connections.size));
     this.#every(BUDGET_CHECK_MS, () => this.#budget.check());
-    this.#every(heartbeatIntervalMs / HEARTBEAT_SLOTS, () =>
-      this.#heartbeats.step({ nowMs: Date.now(), steadyMs: steadyMs() }),
-    );
+    this.#every(heartbeatIntervalMs / HEARTBEAT_SLOTS, () => this.#heartbeats.step(steadyMs()));
   }
 
   /** For the HTTP server's `upgrade` event. */
@@ -184,6 +199,7 @@ export class Edge {
     for (const timer of this.#timers) clearInterval(timer);
     this.stopAccepting();
     this.#lifetimes.stop();
+    this.#expiry.stop();
     for (const connection of [...this.#sockets.connections]) connection.terminate();
     this.#homing.stop();
     this.#links.stop();
@@ -214,8 +230,22 @@ export class Edge {
     this.#sessions.add(session);
     this.#heartbeats.add(connection);
     this.#homing.place(session);
-    if (!connection.opened(session, opening.principal.expiresAt * 1000))
-      this.#forget(connection, session, "client");
+    this.#expiry.watch(session, opening.principal.expiresAt * 1000);
+    if (!connection.opened(session)) this.#forget(connection, session, "client");
+  }
+
+  /** Never rejects. What the token is worth to the session is its home's to say. */
+  async #verify(link: EdgeLink, session: LinkedSession, request: VerifyToken): Promise<void> {
+    const verified = await this.#sockets.verify(request.token, request.userType);
+    const isRefused = verified instanceof GatewayError;
+    if (isRefused) this.#sockets.countRefused(verified);
+    link.verified({
+      session: session.number,
+      upSequence: request.upSequence,
+      result: isRefused
+        ? { $case: "error", value: verified.toMessage() }
+        : { $case: "principal", value: verified },
+    });
   }
 
   #received(session: LinkedSession, payload: Uint8Array): void {
@@ -238,6 +268,7 @@ export class Edge {
   #forget(connection: Connection, session: LinkedSession, reason: string): void {
     this.#sessions.delete(session);
     this.#heartbeats.remove(connection);
+    this.#expiry.forget(session);
     this.#homing.remove(session, reason);
   }
 

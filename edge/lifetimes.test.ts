@@ -14,7 +14,7 @@ afterEach(() => {
 
 function open() {
   const parts = edgeConnection();
-  parts.connection.opened(parts.session, 0);
+  parts.connection.opened(parts.session);
   return parts;
 }
 

@@ -9,10 +9,15 @@ import { RedisBroker } from "./channel/broker-redis.js";
 import { RedisDirectory } from "./directory/directory-redis.js";
 import { MemoryEventBus } from "./event/event-bus-memory.js";
 import { Fanout } from "./fanout.js";
+import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
+import { MemoryLimits } from "#fanout/limits/limits-memory.js";
+import { RedisChatMarks } from "./chat/marks-redis.js";
 import { RedisLocations } from "./location/locations-redis.js";
 import { PartitionSentinels } from "./redis/partition-sentinels.js";
 import { RedisConnection } from "./redis/redis-connection.js";
 import { RedisResumableSessions } from "./session/resumable-sessions-redis.js";
+import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
 import { MemoryResumeKeys } from "./session/resume-keys-memory.js";
 import { RedisSessionRegistry } from "./session/session-registry-redis.js";
 import { SystemClock } from "./store-clock.js";
@@ -41,10 +46,15 @@ async function start(redis: RunningRedis, fanoutId: string, rebuildWindowMs: num
     stores: {
       broker,
       directory: new RedisDirectory({ connection, sentinels }),
+      chatMarks: new RedisChatMarks({ connection }),
       locations: new RedisLocations({ connection }),
       registry: new RedisSessionRegistry({ connection }),
       resumables: new RedisResumableSessions({ connection, ttlMs: 3_600_000 }),
       resumeKeys: new MemoryResumeKeys(),
+      revocations: new MemoryRevocationStore(),
+      offers: new MemoryOffers(),
+      limits: new MemoryLimits(),
+      presence: new MemoryPresenceStore(),
       clock: new SystemClock(),
       dataLoss: sentinels,
     },

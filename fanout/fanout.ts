@@ -5,28 +5,27 @@
  */
 import { randomUUID } from "node:crypto";
 import type { LinkStream } from "#proto/link/link-stream.js";
-import type { Dependency } from "#proto/gen/realtime/link/v1/link.js";
-import type { Broker } from "./channel/broker.js";
 import { Channels } from "./channel/channels.js";
-import type { OutboxTopics } from "./channel/outbox-topics.js";
 import { Publisher } from "./channel/publisher.js";
-import type { DataLossWatch } from "./data-loss.js";
-import type { Directory } from "./directory/directory.js";
+import { ChatPart } from "./chat/chat-part.js";
 import { Participations } from "./directory/participations.js";
 import { EventConsumer } from "./event/event-consumer.js";
-import type { EventSink } from "./event/event-sink.js";
-import type { EventSource } from "./event/event-source.js";
 import { FanoutCounters } from "./fanout-counters.js";
-import type { Logger } from "./fanout-logger.js";
+import type { FanoutOptions } from "./fanout-options.js";
+import { Allowances } from "./limits/allowances.js";
+import { FrameGate } from "./limits/frame-gate.js";
 import { LinkHost } from "./link/link-host.js";
 import { LastKnownLocations } from "./location/last-known-locations.js";
 import { LocationSampler } from "./location/location-sampler.js";
 import { locationUpdateHandler } from "./location/location-update.js";
 import { LocationWriter } from "./location/location-writer.js";
-import type { Locations } from "./location/locations.js";
 import { WorkerAssignments } from "./location/worker-assignments.js";
-import type { Outbox } from "./outbox/outbox.js";
+import { OfferPart } from "./offer/offer-part.js";
+import { RegisteredUsers } from "./offer/online-users.js";
+import { withStandingOffers } from "./offer/standing-offers.js";
 import { OutboxRelay } from "./outbox/outbox-relay.js";
+import { Presence } from "./presence/presence.js";
+import { PresenceDirectory } from "./presence/presence-directory.js";
 import { ChannelEntry } from "./session/channel-entry.js";
 import { FrameDispatcher } from "./session/frame-dispatcher.js";
 import type { FrameHandlers } from "./session/frame-handler.js";
@@ -38,52 +37,15 @@ import { subscribeHandler, unsubscribeHandler } from "./session/handlers/subscri
 import { OwnParticipations } from "./session/own-participations.js";
 import { RegistryKeeper } from "./session/registry-keeper.js";
 import { MembershipCheck } from "./session/membership-check.js";
+import { OpeningQueue } from "./session/opening-queue.js";
 import { ResumableKeeper } from "./session/resumable-keeper.js";
-import type { ResumableSessions } from "./session/resumable-sessions.js";
-import type { ResumeKeys } from "./session/resume-keys.js";
+import type { Session } from "./session/session.js";
 import { SessionHost } from "./session/session-host.js";
+import { DEFAULT_SESSION_LIMIT, SessionLimit } from "./session/session-limit.js";
 import { SessionOpener } from "./session/session-opener.js";
-import type { SessionRegistry } from "./session/session-registry.js";
 import { SessionResumer } from "./session/session-resumer.js";
-import type { StoreClock } from "./store-clock.js";
+import { DEFAULT_TOKEN_SETTINGS, TokenPart } from "./session/token-part.js";
 import { Sweep } from "./sweep.js";
-
-/** Everything that a fanout stores, or knows of others through the store. */
-export interface FanoutStores {
-  readonly broker: Broker;
-  readonly directory: Directory;
-  readonly locations: Locations;
-  readonly registry: SessionRegistry;
-  readonly resumables: ResumableSessions;
-  readonly resumeKeys: ResumeKeys;
-  readonly clock: StoreClock;
-  /** Absent where what is stored is lost only with the process. */
-  readonly dataLoss?: DataLossWatch;
-}
-
-export interface FanoutOptions {
-  /** The fanout's stable name: what rendezvous hashing takes. */
-  readonly fanoutId: string;
-  readonly version: string;
-  readonly stores: FanoutStores;
-  readonly eventSink: EventSink;
-  /** Absent where this fanout does not have the role "consume". */
-  readonly eventSource?: EventSource;
-  /** Absent where this fanout does not have the role "relay". */
-  readonly outbox?: Outbox;
-  /** One in so many of a worker's locations goes to `locationTopic`. */
-  readonly locationSampleEvery: number;
-  readonly locationTopic: string;
-  /** Which events must reach Kafka too. Default: chat and offers. */
-  readonly outboxTopics?: OutboxTopics;
-  /** How often followed channels are compared with the store. Default: every 10 s. */
-  readonly sweepIntervalMs?: number;
-  /** How the store and the bus do. */
-  readonly dependencies: () => readonly Dependency[];
-  /** For tests: handlers around those of the product. */
-  readonly testHandlers?: (product: FrameHandlers) => FrameHandlers;
-  readonly logger: Logger;
-}
 
 const EXPIRY_CHECK_MS = 2000;
 const RECORDS_TICK_MS = 1000;
@@ -97,8 +59,13 @@ export class Fanout {
   readonly participations: Participations;
   readonly consumer: EventConsumer;
   readonly relay: OutboxRelay | undefined;
+  readonly offers: OfferPart;
+  readonly presence: Presence;
+  readonly chat: ChatPart;
+  readonly tokens: TokenPart;
   readonly #options: FanoutOptions;
   readonly #channels: Channels;
+  readonly #opening = new OpeningQueue<Session>();
   readonly #sessions: SessionHost;
   readonly #links: LinkHost;
   readonly #locationWriter: LocationWriter;
@@ -110,13 +77,15 @@ export class Fanout {
     this.#options = options;
     const { counters } = this;
     const { logger, fanoutId } = options;
-    const { broker, directory, locations, registry, clock, resumeKeys } = options.stores;
+    const { broker, locations, registry, clock, resumeKeys } = options.stores;
+    const directory = new PresenceDirectory(options.stores.directory, options.presence?.visibility);
     const nowMs = (): number => performance.now();
     this.#channels = new Channels({
       broker,
       counters,
       logger,
       nowMs,
+      ...(options.channelKinds && { kinds: options.channelKinds }),
       onSignal: (channel, signal) => this.#sessions.signal(channel, signal),
       onInterrupted: (channel) => this.#sessions.membersChanged(channel),
       membersVersion: async (channel) => (await directory.versions([channel]))[0] ?? 0,
@@ -129,6 +98,26 @@ export class Fanout {
       ...(options.outboxTopics && { outboxTopics: options.outboxTopics }),
     });
     this.participations = new Participations({ directory, broker });
+    this.presence = new Presence({ options, publisher: this.publisher, counters, nowMs });
+    const { presence } = this;
+    this.offers = new OfferPart({
+      offers: options.stores.offers,
+      publisher: this.publisher,
+      online: new RegisteredUsers(registry),
+      clock,
+      logger,
+      onFailure: () => (counters.storeFailures += 1),
+      partitions: () => this.relay?.partitions ?? [],
+    });
+    this.tokens = new TokenPart({
+      ...(options.tokens ?? DEFAULT_TOKEN_SETTINGS),
+      stores: options.stores,
+      log: options.revocationLog,
+      sessions: () => this.#sessions,
+      counters,
+      logger,
+    });
+    const { standing } = this.offers;
     const assignments = new WorkerAssignments({ directory, nowMs });
     this.#locationWriter = new LocationWriter({ locations, counters });
     const sampler = new LocationSampler({
@@ -139,9 +128,19 @@ export class Fanout {
     });
     const lastKnown = new LastKnownLocations({ directory, locations, clock });
     const participations = new OwnParticipations({ directory, clock });
-    const entry = new ChannelEntry({ channels, broker, directory, lastKnown });
+    this.chat = new ChatPart({
+      ...options.stores,
+      marks: options.stores.chatMarks,
+      publisher: this.publisher,
+      participations: this.participations,
+      ownParticipations: participations,
+      counters,
+      nowMs,
+      settings: options.chat ?? {},
+    });
+    const entry = new ChannelEntry({ channels, broker, directory, lastKnown, presence });
     const product: FrameHandlers = {
-      subscribe: subscribeHandler(entry),
+      subscribe: withStandingOffers(subscribeHandler(entry), standing),
       unsubscribe: unsubscribeHandler(channels),
       resume: resumeHandler(),
       ping: pingHandler(clock),
@@ -151,16 +150,23 @@ export class Fanout {
         sampler,
         publisher: this.publisher,
         counters,
+        availability: presence.availability,
       }),
       custom: customHandler({ publisher: this.publisher, participations }),
       history: historyHandler({ broker, participations }),
+      ...this.offers.handlers,
+      ...presence.handlers(participations),
+      ...this.tokens.handlers,
+      ...this.chat.handlers,
     };
     const handlers = options.testHandlers?.(product) ?? product;
     const records = new RegistryKeeper(registry);
     const resumables = new ResumableKeeper({ store: options.stores.resumables, counters });
     this.#resumables = resumables;
+    const limit = options.sessionLimit ?? DEFAULT_SESSION_LIMIT;
     const opener = new SessionOpener({
       fanoutId,
+      limit: new SessionLimit({ ...limit, registry: records, broker, counters }),
       channels,
       entry,
       directory,
@@ -170,14 +176,22 @@ export class Fanout {
       clock,
       counters,
     });
+    const { rateLimits, stores } = options;
+    const allowances = new Allowances({ limits: stores.limits, rateLimits, counters, nowMs });
+    const gate = new FrameGate({ counters });
     this.#sessions = new SessionHost({
       channels,
       registry: records,
+      presence: presence.keeper,
       resumables,
       assignments,
+      allowances,
       counters,
       logger,
-      dispatcher: new FrameDispatcher({ handlers, clock, counters, logger }),
+      dispatcher: new FrameDispatcher({ handlers, gate, clock, counters, logger }),
+      opening: this.#opening,
+      tokens: this.tokens.watch,
+      tokenChecks: this.tokens.checks,
       opener,
       resumer: new SessionResumer({
         store: options.stores.resumables,
@@ -191,6 +205,7 @@ export class Fanout {
         counters,
       }),
       membership: new MembershipCheck({ directory, channels, counters }),
+      onBegun: (session) => void standing.tell(session),
     });
     this.#links = new LinkHost({
       fanoutId,
@@ -214,6 +229,7 @@ export class Fanout {
       ).unref(),
     ];
     const { dataLoss } = options.stores;
+    this.tokens.revocations.start();
     dataLoss?.listen({
       lost: (partitions) => this.#dataLost(partitions),
       rebuilt: (partitions) => {
@@ -241,6 +257,8 @@ export class Fanout {
       publisher: this.publisher,
       participations: this.participations,
       directory,
+      offers: this.offers.desk,
+      chat: this.chat.services,
       logger,
       now: Date.now,
     });
@@ -248,6 +266,15 @@ export class Fanout {
 
   get sessions(): number {
     return this.#sessions.sessions;
+  }
+
+  /** Sessions that wait to be opened. */
+  get sessionsWaiting(): number {
+    return this.#opening.waiting;
+  }
+
+  get sessionsOpening(): number {
+    return this.#opening.underWay;
   }
 
   get onlineUsers(): number {
@@ -273,6 +300,8 @@ export class Fanout {
   /** Begins to consume events of other services and to relay the outbox to them, where this fanout has the roles. */
   async start(): Promise<void> {
     this.relay?.start();
+    this.offers.start();
+    void this.tokens.revocations.startLog();
     await this.#options.eventSource?.start(this.consumer.handle);
   }
 
@@ -297,9 +326,13 @@ export class Fanout {
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     this.#sweep.stop();
+    this.presence.stop();
+    this.chat.stop();
     this.#links.stop();
+    await this.tokens.revocations.stop();
     await this.#resumables.stop();
     await this.#options.eventSource?.stop();
+    await this.offers.stop();
     await this.relay?.stop();
     await this.#locationWriter.stop();
     await this.#options.eventSink.close();

@@ -13,7 +13,8 @@ describe("close codes", () => {
 
   it("send a client away for good only where coming back does not help", () => {
     const forGood = Object.entries(CloseCode).filter(([, code]) => code >= 4200);
-    expect(forGood.map(([name]) => name)).toEqual(["FORBIDDEN", "PROTOCOL_ERROR", "REPLACED", "KICKED"]);
+    const expected = ["FORBIDDEN", "PROTOCOL_ERROR", "REPLACED", "KICKED", "SESSION_LIMIT"];
+    expect(forGood.map(([name]) => name)).toEqual(expected);
   });
 
   it("send a client for a new token only where the token is why", () => {

@@ -30,8 +30,10 @@ export const CloseCode = {
   PROTOCOL_ERROR: 4201,
   /** Another connection took the session over. */
   REPLACED: 4202,
-  /** A service ended the connection. */
+  /** A service, or the user from another device, ended the connection. */
   KICKED: 4203,
+  /** The user has too many sessions; this one had to go, or may not begin. */
+  SESSION_LIMIT: 4204,
 } as const;
 
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];

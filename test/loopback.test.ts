@@ -8,11 +8,16 @@ import { DEFAULT_JWT_OPTIONS, JwtVerifier } from "#edge/auth/jwt-verifier.js";
 import { fanoutDiscovery } from "#edge/link/fanout-discovery.js";
 import { MemoryBroker } from "#fanout/channel/broker-memory.js";
 import { channelOf } from "#fanout/channel/channel.js";
+import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
+import { MemoryLimits } from "#fanout/limits/limits-memory.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
 import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
+import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
 import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
 import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
 import { SystemClock } from "#fanout/store-clock.js";
@@ -43,10 +48,15 @@ async function gateway() {
     stores: {
       broker: new MemoryBroker(),
       directory: new MemoryDirectory(),
+      chatMarks: new MemoryChatMarks(),
       locations: new MemoryLocations(),
       registry: new MemorySessionRegistry(),
       resumables: new MemoryResumableSessions(),
       resumeKeys: new MemoryResumeKeys(),
+      revocations: new MemoryRevocationStore(),
+      offers: new MemoryOffers(),
+      limits: new MemoryLimits(),
+      presence: new MemoryPresenceStore(),
       clock: new SystemClock(),
     },
     eventSink: new MemoryEventBus({ topics: [] }),

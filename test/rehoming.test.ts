@@ -13,12 +13,17 @@ import { fanoutDiscovery } from "#edge/link/fanout-discovery.js";
 import { rendezvous } from "#edge/link/rendezvous.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
+import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import type { Participation } from "#fanout/directory/directory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
+import { MemoryLimits } from "#fanout/limits/limits-memory.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
 import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
+import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
 import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
 import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
 import { SystemClock } from "#fanout/store-clock.js";
@@ -61,6 +66,7 @@ class TwoFanouts {
   readonly registry = new MemorySessionRegistry();
   readonly resumables = new MemoryResumableSessions();
   readonly resumeKeys = new MemoryResumeKeys();
+  readonly revocations = new MemoryRevocationStore();
   readonly fanouts = new Map<string, Fanout>();
   readonly #streams = new Map<string, LinkStream>();
   url = "";
@@ -104,10 +110,15 @@ class TwoFanouts {
       stores: {
         broker: new MemoryBroker({ channels: this.channels }),
         directory: this.directory,
+        chatMarks: new MemoryChatMarks(this.channels.chat),
         locations: new MemoryLocations(),
         registry: this.registry,
         resumables: this.resumables,
         resumeKeys: this.resumeKeys,
+        revocations: this.revocations,
+        offers: new MemoryOffers(),
+        limits: new MemoryLimits(),
+        presence: new MemoryPresenceStore(),
         clock: new SystemClock(),
       },
       eventSink: new MemoryEventBus({ topics: [] }),

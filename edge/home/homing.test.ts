@@ -53,6 +53,8 @@ class FakeEdge {
       listener: {
         ready: (ready) => this.homing.linkReady(ready, this.sessions),
         draining: (draining) => this.homing.linkDraining(draining),
+        verify: () => undefined,
+        refreshed: () => undefined,
         released: (_link, session) => this.homing.released(session),
         ended: (ended, end) => {
           this.links.delete(ended);

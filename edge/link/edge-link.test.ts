@@ -29,6 +29,8 @@ function setUp() {
     listener: {
       ready: () => (events.ready += 1),
       draining: () => (events.draining += 1),
+      verify: () => undefined,
+      refreshed: () => undefined,
       released: (_link, session) => events.released.push(session),
       ended: (_link, end) => events.ended.push(end),
     },

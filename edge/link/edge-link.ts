@@ -9,6 +9,7 @@ import { BatchWriter } from "#proto/link/batch-writer.js";
 import { CreditWindow, LINK_WINDOW_BYTES } from "#proto/link/credit-window.js";
 import type { FlushPace } from "#proto/flush-pace.js";
 import type { LinkStream } from "#proto/link/link-stream.js";
+import { VERIFY_TOKEN_FEATURE } from "#proto/link/features.js";
 import { LINK_PROTOCOL, speaks } from "#proto/link/protocol-version.js";
 import {
   ConnectRequest,
@@ -19,6 +20,9 @@ import {
   type FanoutHello,
   type FanoutItem,
   type FanoutStatus,
+  type Principal,
+  type TokenVerified,
+  type VerifyToken,
 } from "#proto/gen/realtime/link/v1/link.js";
 import type { StoreTime } from "../store-time.js";
 import type { EdgeCounters } from "../edge-counters.js";
@@ -38,6 +42,10 @@ export interface EdgeLinkListener {
   ready(link: EdgeLink): void;
   /** The fanout wants its sessions to be taken elsewhere. */
   draining(link: EdgeLink): void;
+  /** A session's home wants a token checked; `verified` answers. */
+  verify(link: EdgeLink, session: LinkedSession, request: VerifyToken): void;
+  /** A session goes on with another token. */
+  refreshed(session: LinkedSession, principal: Principal): void;
   /** A session that was asked for is given back. */
   released(link: EdgeLink, session: LinkedSession): void;
   ended(link: EdgeLink, end: LinkEnd): void;
@@ -100,7 +108,7 @@ export class EdgeLink {
         protocol: LINK_PROTOCOL,
         edgeId: options.edgeId,
         incarnation: options.incarnation,
-        features: [],
+        features: [VERIFY_TOKEN_FEATURE],
         creditBytes: LINK_WINDOW_BYTES,
         version: options.version,
       },
@@ -156,6 +164,11 @@ export class EdgeLink {
   confirm(session: LinkedSession, positions: ReadonlyMap<string, Position>): void {
     const value = { session: session.number, positions: Object.fromEntries(positions) };
     this.#send({ $case: "confirm", value });
+  }
+
+  /** Answers a `verify`; a home that the session has left does not wait for it any more. */
+  verified(verified: TokenVerified): void {
+    if (this.sessions.has(verified.session)) this.#send({ $case: "verified", value: verified });
   }
 
   /** Asks for the session back; `released` follows. */
@@ -267,6 +280,19 @@ export class EdgeLink {
         session.state = Uint8Array.from(item.value.state);
         this.#forget(session);
         this.#options.listener.released(this, session);
+        return;
+      }
+      case "verify": {
+        const session = this.sessions.get(item.value.session);
+        if (session !== undefined) this.#options.listener.verify(this, session, item.value);
+        return;
+      }
+      case "refresh": {
+        const session = this.sessions.get(item.value.session);
+        const { principal } = item.value;
+        if (session === undefined || principal === undefined) return;
+        session.refresh(principal);
+        this.#options.listener.refreshed(session, principal);
         return;
       }
       case "credit":

@@ -36,6 +36,8 @@ function setUp() {
     listener: {
       ready: () => undefined,
       draining: () => undefined,
+      verify: () => undefined,
+      refreshed: () => undefined,
       released: () => undefined,
       ended: (_link, end) => ended.push(end),
     },

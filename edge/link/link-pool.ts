@@ -105,6 +105,8 @@ export class LinkPool {
         listener.ready(link);
       },
       draining: (link) => listener.draining(link),
+      verify: (link, session, request) => listener.verify(link, session, request),
+      refreshed: (session, principal) => listener.refreshed(session, principal),
       released: (link, session) => listener.released(link, session),
       ended: (link, end) => this.#ended(peer, link, end),
     };

@@ -85,7 +85,7 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
   readonly confirmed = new ConfirmedPositions();
   /** Versions of latest values that earlier homes gave the socket; an older home knew newer values than the present. */
   #seenVersions: Map<string, number> | undefined;
-  readonly #open: Omit<EdgeSessionOptions, "socket">;
+  #open: Omit<EdgeSessionOptions, "socket">;
   #nextUpSequence = 1;
   #lastReceivedAtUs = 0;
   #unanswered: UnansweredFrame[] = [];
@@ -110,6 +110,11 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
   /** Whether any home was asked to open it. */
   get wasOpened(): boolean {
     return this.#wasOpened;
+  }
+
+  /** It goes on with another token of its user: the next home is told of this one. */
+  refresh(principal: Principal): void {
+    this.#open = { ...this.#open, principal };
   }
 
   /** Takes a frame from the socket; it waits here until a home has dealt with it. */

@@ -18,7 +18,7 @@ afterEach(() => {
 
 function openConnection(framing?: Framing, taking = false) {
   const parts = edgeConnection(framing, taking);
-  parts.connection.opened(parts.session, 0);
+  parts.connection.opened(parts.session);
   return parts;
 }
 
@@ -51,12 +51,12 @@ describe("before a session is open", () => {
     expect(websocket.closedWith).toBeUndefined();
     vi.advanceTimersByTime(1);
     expect(websocket.closedWith?.code).toBe(CloseCode.AUTHENTICATION_TIMEOUT);
-    expect(connection.opened(edgeConnection().session, 0)).toBe(false);
+    expect(connection.opened(edgeConnection().session)).toBe(false);
   });
 
   it.each(["opened", "gone"] as const)("the deadline ends when the connection is %s", (how) => {
     const { websocket, connection, session } = edgeConnection();
-    if (how === "opened") connection.opened(session, 0);
+    if (how === "opened") connection.opened(session);
     else websocket.gone();
     expect(vi.getTimerCount()).toBe(0);
     vi.advanceTimersByTime(FIRST_FRAME_DEADLINE_MS * 10);
@@ -70,7 +70,7 @@ describe("before a session is open", () => {
     expect(websocket.isPaused).toBe(true);
     websocket.receive("early", true);
     expect(frames).toEqual([]);
-    connection.opened(session, 0);
+    connection.opened(session);
     expect(frames).toEqual(["early"]);
     expect(websocket.isPaused).toBe(false);
     expect(vi.getTimerCount()).toBe(0);
@@ -94,7 +94,7 @@ describe("before a session is open", () => {
     websocket.receive(authenticateFrame);
     for (let count = 0; count <= 16; count += 1) websocket.receive(pingFrame);
     expect(websocket.closedWith?.code).toBe(CloseCode.PROTOCOL_ERROR);
-    expect(connection.opened(session, 0)).toBe(false);
+    expect(connection.opened(session)).toBe(false);
     expect(frames).toEqual([]);
   });
 });
@@ -152,21 +152,12 @@ describe("an open connection", () => {
     expect(closed.map(({ reason }) => reason)).toEqual(["client"]);
   });
 
-  it("is closed when its token has expired, not before", () => {
-    const { websocket, connection, session } = edgeConnection();
-    connection.opened(session, 60_000);
-    connection.visited({ nowMs: 59_999, steadyMs: 0 });
-    expect(websocket.closedWith).toBeUndefined();
-    connection.visited({ nowMs: 60_000, steadyMs: 0 });
-    expect(websocket.closedWith?.code).toBe(CloseCode.TOKEN_EXPIRED);
-  });
-
   it("tells once that it has lived its time, by the steady clock, not before", () => {
     const { connection, session, livesOver } = edgeConnection(undefined, false, 60_000);
-    connection.opened(session, 0);
-    connection.visited({ nowMs: 1e12, steadyMs: 59_999 });
+    connection.opened(session);
+    connection.visited(59_999);
     expect(livesOver).toEqual([]);
-    for (const steadyMs of [60_000, 90_000]) connection.visited({ nowMs: 0, steadyMs });
+    for (const steadyMs of [60_000, 90_000]) connection.visited(steadyMs);
     expect(livesOver).toEqual([connection]);
   });
 

@@ -12,7 +12,7 @@ import type { Authenticate } from "#proto/gen/realtime/client/v1/client_frame.js
 import type { ConnectionSlot } from "../admission/connection-slot.js";
 import type { LinkedSession } from "../link/edge-link.js";
 import type { PauseReason, SessionSocket } from "../session/edge-session.js";
-import type { Beating, HeartbeatPing, HeartbeatTime } from "./heartbeat.js";
+import type { Beating, HeartbeatPing } from "./heartbeat.js";
 import { SocketWriter, type SocketWriterOptions } from "./socket-writer.js";
 import { Opcode, pingNumber, websocketFrame } from "./websocket-frame.js";
 
@@ -21,7 +21,7 @@ type Phase =
   | { readonly at: "authenticating"; readonly deadline: NodeJS.Timeout }
   /** The token of an `authenticate` frame is being checked; a few frames may come meanwhile. */
   | { readonly at: "verifying"; readonly early: Buffer[] }
-  | { readonly at: "open"; readonly session: LinkedSession; readonly expiresAtMs: number }
+  | { readonly at: "open"; readonly session: LinkedSession }
   | { readonly at: "closed" };
 
 export interface ConnectionListener {
@@ -113,11 +113,11 @@ export class Connection implements SessionSocket, Beating {
   }
 
   /** The token is good: frames go to the session from now on. False where the socket is gone meanwhile. */
-  opened(session: LinkedSession, expiresAtMs: number): boolean {
+  opened(session: LinkedSession): boolean {
     const phase = this.#phase;
     if (phase.at === "open" || phase.at === "closed" || this.#closeReason !== undefined) return false;
     if (phase.at === "authenticating") clearTimeout(phase.deadline);
-    this.#phase = { at: "open", session, expiresAtMs };
+    this.#phase = { at: "open", session };
     if (phase.at === "verifying") {
       this.#readAhead = phase.early;
       this.#forwardReadAhead();
@@ -181,14 +181,10 @@ export class Connection implements SessionSocket, Beating {
     else this.#websocket.terminate();
   }
 
-  visited({ nowMs, steadyMs }: HeartbeatTime): void {
-    if (this.#phase.at !== "open") return;
-    if (this.#phase.expiresAtMs > 0 && nowMs >= this.#phase.expiresAtMs) {
-      this.close(CloseCode.TOKEN_EXPIRED, "the token has expired");
-    } else if (steadyMs >= this.#livesUntilMs) {
-      this.#livesUntilMs = Infinity;
-      this.#listener.lifetimeOver(this);
-    }
+  visited(steadyMs: number): void {
+    if (this.#phase.at !== "open" || steadyMs < this.#livesUntilMs) return;
+    this.#livesUntilMs = Infinity;
+    this.#listener.lifetimeOver(this);
   }
 
   terminate(): void {

@@ -1,11 +1,5 @@
 import { describe, expect, it } from "vitest";
-import {
-  HEARTBEAT_SLOTS,
-  HeartbeatSweep,
-  type Beating,
-  type HeartbeatPing,
-  type HeartbeatTime,
-} from "./heartbeat.js";
+import { HEARTBEAT_SLOTS, HeartbeatSweep, type Beating, type HeartbeatPing } from "./heartbeat.js";
 
 class Client implements Beating {
   missedHeartbeats = 0;
@@ -30,8 +24,8 @@ class Client implements Beating {
     this.missed += 1;
   }
 
-  visited({ nowMs }: HeartbeatTime): void {
-    this.visitedAtMs.push(nowMs);
+  visited(steadyMs: number): void {
+    this.visitedAtMs.push(steadyMs);
   }
 }
 
@@ -42,7 +36,7 @@ function sweepOf(clients: readonly Client[]): HeartbeatSweep<Client> {
 }
 
 function round(sweep: HeartbeatSweep<Client>, nowMs = 0): void {
-  for (let slot = 0; slot < HEARTBEAT_SLOTS; slot += 1) sweep.step({ nowMs, steadyMs: 0 });
+  for (let slot = 0; slot < HEARTBEAT_SLOTS; slot += 1) sweep.step(nowMs);
 }
 
 describe("HeartbeatSweep", () => {
@@ -50,7 +44,7 @@ describe("HeartbeatSweep", () => {
     const clients = Array.from({ length: HEARTBEAT_SLOTS * 10 }, () => new Client());
     const sweep = sweepOf(clients);
     for (let step = 1; step <= HEARTBEAT_SLOTS; step += 1) {
-      sweep.step({ nowMs: 0, steadyMs: 0 });
+      sweep.step(0);
       expect(clients.reduce((sum, { pings }) => sum + pings, 0)).toBe(step * 10);
     }
     expect(new Set(clients.map(({ pings }) => pings))).toEqual(new Set([1]));

@@ -13,13 +13,6 @@ export interface HeartbeatPing {
   readonly frame: Buffer;
 }
 
-export interface HeartbeatTime {
-  /** The time of day. */
-  readonly nowMs: number;
-  /** For what lasts: does not jump when somebody sets the clock. */
-  readonly steadyMs: number;
-}
-
 export interface Beating {
   /** Whether anything was heard since the last visit; asking resets it. */
   takeSignOfLife(): boolean;
@@ -28,8 +21,11 @@ export interface Beating {
   ping(ping: HeartbeatPing): void;
   /** Two rounds passed in silence. */
   heartbeatMissed(): void;
-  /** Called once a round: deadlines of the connection that need no more precision. */
-  visited(time: HeartbeatTime): void;
+  /**
+   * Called once a round, with the time that does not jump when somebody sets the clock: for deadlines of the
+   * connection that need no more precision.
+   */
+  visited(steadyMs: number): void;
 }
 
 export const HEARTBEAT_SLOTS = 32;
@@ -54,7 +50,7 @@ export class HeartbeatSweep<T extends Beating> {
   }
 
   /** Visits the next slot. Called `HEARTBEAT_SLOTS` times for each heartbeat interval. */
-  step(time: HeartbeatTime): void {
+  step(steadyMs: number): void {
     if (this.#nextSlot === 0) {
       const number = this.#ping.number + 1;
       this.#ping = { number, frame: pingFrame(number) };
@@ -69,7 +65,7 @@ export class HeartbeatSweep<T extends Beating> {
         continue;
       }
       connection.ping(this.#ping);
-      connection.visited(time);
+      connection.visited(steadyMs);
     }
   }
 }

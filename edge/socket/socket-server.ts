@@ -18,6 +18,7 @@ import {
   readHandshakeCredentials,
   type HandshakeCredentials,
 } from "../auth/handshake-token.js";
+import { anonymousPrincipal } from "../auth/anonymous.js";
 import { checkUserType } from "../auth/user-type.js";
 import type { TokenVerifier } from "../auth/token-verifier.js";
 import { countOne, type EdgeCounters } from "../edge-counters.js";
@@ -41,6 +42,8 @@ export interface SocketServerOptions {
   readonly maxConnectionLifetimeMs: number;
   readonly trustedProxies: number;
   readonly trustUserType: boolean;
+  /** The app of sessions without a token; absent: everybody needs one. */
+  readonly anonymousApp?: string | undefined;
   readonly slow: SlowSocketLimits;
   readonly admission: Admission;
   readonly verifier: TokenVerifier;
@@ -134,7 +137,7 @@ export class SocketServer {
     const nothing = { deviceId: "", platform: "", replyTo: frameId, traceparent: "", awaitsResume };
     try {
       const description = readClientDescription(request);
-      const verified = await this.#verify(request.token, description.userType);
+      const verified = await this.#verifyOrAdmit(request.token, description.userType);
       this.#open(connection, verified, { ...nothing, ...description });
     } catch (thrown) {
       this.#open(connection, toGatewayError(thrown), nothing);
@@ -156,7 +159,7 @@ export class SocketServer {
     const { request, socket, head } = upgrade;
     const { token, userType, deviceId, platform, resumes } = credentials;
     socket.once("close", () => slot.closed());
-    const verified = token === undefined ? undefined : await this.#verify(token, userType);
+    const verified = token === undefined ? undefined : await this.verify(token, userType);
     if (socket.destroyed) return;
     const closed = this.#closedNow();
     if (closed !== undefined) {
@@ -175,6 +178,10 @@ export class SocketServer {
       const connection = this.#connected({ websocket, socket, slot, announcedResume: resumes });
       if (verified !== undefined) this.#open(connection, verified, said);
     });
+  }
+
+  countRefused(error: GatewayError): void {
+    countOne(this.#options.counters.authenticationErrors, authenticationReason(error));
   }
 
   #refuse(socket: Duplex, refusal: CountedRefusal): void {
@@ -219,8 +226,15 @@ export class SocketServer {
     });
   }
 
-  /** The principal of a token, or why it is none. */
-  async #verify(token: string, userType: string): Promise<Principal | GatewayError> {
+  /** Who says nothing is nobody, where nobody may come in. */
+  async #verifyOrAdmit(token: string, userType: string): Promise<Principal | GatewayError> {
+    const { anonymousApp } = this.#options;
+    const isNobody = token === "" && userType === "" && anonymousApp !== undefined;
+    return isNobody ? anonymousPrincipal(anonymousApp) : this.verify(token, userType);
+  }
+
+  /** The principal of a token, or why it is none. Never rejects. */
+  async verify(token: string, userType: string): Promise<Principal | GatewayError> {
     const { verifier, trustUserType } = this.#options;
     try {
       const { principal } = await verifier.verify(token);
@@ -261,7 +275,7 @@ export class SocketServer {
 
   #open(connection: Connection, verified: Principal | GatewayError, said: Said): void {
     if (verified instanceof GatewayError) {
-      countOne(this.#options.counters.authenticationErrors, authenticationReason(verified));
+      this.countRefused(verified);
       connection.refuse(verified, ERROR_KINDS[verified.kind].closeCode, said.replyTo);
       return;
     }

@@ -35,6 +35,7 @@ export class ApiGate {
   /** Health watches and reflection: they never end by themselves. Bounded as the calls in flight are. */
   readonly #streams = new Set<ServerInterceptingCall>();
   #serviceCalls = 0;
+  #publishStreams = 0;
   #healthCalls = 0;
 
   constructor(options: ApiGateOptions) {
@@ -45,10 +46,10 @@ export class ApiGate {
   }
 
   get callsInFlight(): number {
-    return this.#serviceCalls + this.#healthCalls;
+    return this.#serviceCalls + this.#publishStreams + this.#healthCalls;
   }
 
-  /** Ends the calls that would keep a shutdown waiting for ever. */
+  /** Ends the calls that would keep a shutdown waiting for ever, and have nothing in hand. */
   endStreams(): void {
     for (const stream of this.#streams) {
       stream.sendStatus({ code: status.UNAVAILABLE, details: "the server is shutting down" });
@@ -65,7 +66,7 @@ export class ApiGate {
     const end = (code: status) => {
       if (ended) return;
       ended = true;
-      if (admitted) this.#leave(name);
+      if (admitted) this.#count(name, -1);
       this.#streams.delete(intercepted);
       this.#counters.countCall(name, code);
       this.#logEnd(name, { code, correlationId, durationMs: performance.now() - startedAtMs });
@@ -82,8 +83,8 @@ export class ApiGate {
               return;
             }
             admitted = true;
-            this.#enter(name);
-            if (method.responseStream) this.#streams.add(intercepted);
+            this.#count(name, 1);
+            if (method.responseStream && name !== "PublishStream") this.#streams.add(intercepted);
             metadata.remove("authorization");
             forward(metadata);
           },
@@ -117,17 +118,15 @@ export class ApiGate {
         "call with `authorization: Bearer <service token>`, or with a client certificate where those are set up",
       );
     }
+    if (name === "PublishStream")
+      return this.#publishStreams < this.#limits.maxPublishStreams ? undefined : busy();
     return this.#serviceCalls < this.#limits.maxCallsInFlight ? undefined : busy();
   }
 
-  #enter(name: ApiMethodName): void {
-    if (name === "health") this.#healthCalls += 1;
-    else this.#serviceCalls += 1;
-  }
-
-  #leave(name: ApiMethodName): void {
-    if (name === "health") this.#healthCalls -= 1;
-    else this.#serviceCalls -= 1;
+  #count(name: ApiMethodName, change: 1 | -1): void {
+    if (name === "health") this.#healthCalls += change;
+    else if (name === "PublishStream") this.#publishStreams += change;
+    else this.#serviceCalls += change;
   }
 
   #logEnd(method: ApiMethodName, call: { code: status; correlationId: string; durationMs: number }): void {

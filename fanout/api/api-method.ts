@@ -1,14 +1,16 @@
 /**
- * One unary method on the server: bytes in, bytes out, and the only place where what a handler throws
- * becomes a gRPC status. Bytes that are no message are the caller's fault (INVALID_ARGUMENT), not ours.
- * A handler learns by its signal that nobody waits any more: the caller left or the deadline passed.
+ * One unary method on the server: bytes in, bytes out, and the place where what a handler throws becomes a
+ * gRPC status. Bytes that are no message are the caller's fault (INVALID_ARGUMENT), not ours. A handler learns
+ * by its signal that nobody waits any more: the caller left or the deadline passed. Streams, which share what
+ * is said here of a call, are in `api-stream.ts`.
  */
-import type { handleUnaryCall, Server } from "@grpc/grpc-js";
+import type { handleUnaryCall, Metadata, Server } from "@grpc/grpc-js";
 import { GatewayError, toGatewayError } from "#proto/errors.js";
-import { methodNameOf } from "./api-counters.js";
+import { methodNameOf, type ApiMethodName } from "./api-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import { correlationOf, traceparentOf } from "./correlation.js";
 import { statusOf } from "./error-status.js";
+import type { OpenStreams } from "./open-streams.js";
 
 /** What a handler may know of its call. */
 export interface ApiCall {
@@ -18,14 +20,14 @@ export interface ApiCall {
   readonly traceparent: string;
   /** Aborted when nobody waits for the answer any more. */
   readonly signal: AbortSignal;
-  /** Logs why something failed that the caller is told about without its inside; once for each call. */
+  /** Logs why something failed that the caller is told about without its inside; once in a while for each call. */
   report(error: GatewayError): void;
 }
 
 export type ApiHandler<Request, Response> = (request: Request, call: ApiCall) => Promise<Response>;
 
 /** The part of a generated method definition that is needed here. */
-export interface UnaryDefinition<Request, Response> {
+export interface MethodDefinition<Request, Response> {
   readonly path: string;
   readonly requestDeserialize: (bytes: Buffer) => Request;
   readonly responseSerialize: (response: Response) => Buffer;
@@ -34,15 +36,20 @@ export interface UnaryDefinition<Request, Response> {
 export interface BoundaryOptions {
   readonly logger: Logger;
   readonly maxCallMs: number;
+  readonly streams: OpenStreams;
 }
 
 /** Puts a method on a server. */
 export type ApiMethod = (server: Server, options: BoundaryOptions) => void;
 
-type Received<Request> = { readonly request: Request } | { readonly unreadable: unknown };
+export type Received<Request> =
+  { readonly request: Request; readonly sizeBytes: number } | { readonly unreadable: unknown };
+
+/** A call may be long, and each of its requests fail for the same reason. */
+const REPORT_INTERVAL_MS = 10_000;
 
 export function apiMethod<Request, Response>(
-  definition: UnaryDefinition<Request, Response>,
+  definition: MethodDefinition<Request, Response>,
   handler: ApiHandler<Request, Response>,
 ): ApiMethod {
   return (server, options) => {
@@ -50,15 +57,49 @@ export function apiMethod<Request, Response>(
       definition.path,
       boundary(definition.path, handler, options),
       definition.responseSerialize,
-      (bytes: Buffer): Received<Request> => {
-        try {
-          return { request: definition.requestDeserialize(bytes) };
-        } catch (error) {
-          return { unreadable: error };
-        }
-      },
+      readerOf(definition),
       "unary",
     );
+  };
+}
+
+/** Reads a request. Never throws: that would be told as a fault of ours. */
+export function readerOf<Request, Response>(
+  definition: MethodDefinition<Request, Response>,
+): (bytes: Buffer) => Received<Request> {
+  return (bytes) => {
+    try {
+      return { request: definition.requestDeserialize(bytes), sizeBytes: bytes.length };
+    } catch (error) {
+      return { unreadable: error };
+    }
+  };
+}
+
+/** What is told of a request that is none. */
+export function unreadable({ unreadable: cause }: { readonly unreadable: unknown }): GatewayError {
+  if (cause instanceof GatewayError) return cause;
+  return new GatewayError("invalid_argument", "the request is not a message of this method", { cause });
+}
+
+export function apiCallOf(
+  metadata: Metadata,
+  about: { readonly method: ApiMethodName; readonly signal: AbortSignal; readonly logger: Logger },
+): ApiCall {
+  const { method, signal, logger } = about;
+  const correlation = correlationOf(metadata);
+  let reportedAtMs = -Infinity;
+  return {
+    correlationId: correlation.given ? correlation.id : "",
+    traceparent: traceparentOf(metadata),
+    signal,
+    report: (error) => {
+      if (performance.now() - reportedAtMs < REPORT_INTERVAL_MS) return;
+      reportedAtMs = performance.now();
+      const fields = { method, correlationId: correlation.id, error: error.kind, ...causeOf(error) };
+      if (error.kind === "internal") logger.error(fields, "a fault while serving an api call");
+      else logger.warn(fields, "an api call could not be served");
+    },
   };
 }
 
@@ -69,21 +110,9 @@ function boundary<Request, Response>(
 ): handleUnaryCall<Received<Request>, Response> {
   const method = methodNameOf(path);
   return (call, callback) => {
-    const correlation = correlationOf(call.metadata);
     const ending = new AbortController();
-    let reported = false;
-    const context: ApiCall = {
-      correlationId: correlation.given ? correlation.id : "",
-      traceparent: traceparentOf(call.metadata),
-      signal: ending.signal,
-      report: (error) => {
-        if (reported) return;
-        reported = true;
-        const fields = { method, correlationId: correlation.id, error: error.kind, ...causeOf(error) };
-        if (error.kind === "internal") options.logger.error(fields, "a fault while serving an api call");
-        else options.logger.warn(fields, "an api call could not be served");
-      },
-    };
+    const { logger } = options;
+    const context = apiCallOf(call.metadata, { method, signal: ending.signal, logger });
 
     const tooLong = setTimeout(() => {
       ending.abort(new GatewayError("expired", "the call took too long; its outcome is unknown"));
@@ -111,11 +140,7 @@ async function answer<Request, Response>(
   handler: ApiHandler<Request, Response>,
   context: ApiCall,
 ): Promise<Response> {
-  if ("unreadable" in received) {
-    throw new GatewayError("invalid_argument", "the request is not a message of this method", {
-      cause: received.unreadable,
-    });
-  }
+  if ("unreadable" in received) throw unreadable(received);
   const { signal } = context;
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

@@ -10,6 +10,15 @@ import { protoPath as healthProto } from "grpc-health-check";
 export function makeReflection(): ReflectionService {
   const protoRoot = fileURLToPath(new URL("../../proto", import.meta.url));
   return new ReflectionService(
-    loadSync(["realtime/api/v1/api.proto", healthProto], { includeDirs: [protoRoot] }),
+    loadSync(
+      [
+        "realtime/api/v1/api.proto",
+        "realtime/api/v1/revocation.proto",
+        "realtime/api/v1/offers.proto",
+        "realtime/api/v1/presence.proto",
+        healthProto,
+      ],
+      { includeDirs: [protoRoot] },
+    ),
   );
 }

@@ -6,8 +6,13 @@ import { Server, type ServerOptions } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import type { Broker } from "#fanout/channel/broker.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
+import type { ChatPart } from "#fanout/chat/chat-part.js";
+import { ChatService } from "#fanout/chat/chat-service.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
+import type { OfferDesk } from "#fanout/offer/offer-desk.js";
+import type { Revocations } from "#fanout/revocation/revocations.js";
+import type { PresenceStore } from "#fanout/presence/presence-store.js";
 import type { SessionRegistry } from "#fanout/session/session-registry.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import { ApiAccess, type ApiTls } from "./api-access.js";
@@ -17,15 +22,23 @@ import { DEFAULT_API_LIMITS, type ApiLimits } from "./api-limits.js";
 import type { Logger } from "../fanout-logger.js";
 import { makeReflection } from "./api-reflection.js";
 import { ConnectionService } from "./connection-service.js";
+import { OpenStreams } from "./open-streams.js";
+import { OfferService } from "./offer-service.js";
 import { ParticipationService } from "./participation-service.js";
+import { PresenceService } from "./presence-service.js";
 import { PublishService } from "./publish-service.js";
+import { RevocationService } from "./revocation-service.js";
 
 export interface ApiServerDependencies {
   readonly publisher: Publisher;
   readonly participations: Participations;
   readonly directory: Directory;
   readonly sessions: SessionRegistry;
+  readonly revocations: Pick<Revocations, "revoke" | "list">;
   readonly broker: Broker;
+  readonly offers: OfferDesk;
+  readonly chat: ChatPart;
+  readonly presence: PresenceStore;
   readonly clock: StoreClock;
 }
 
@@ -49,6 +62,10 @@ const HEALTH_NAMES = [
   "realtime.api.v1.PublishService",
   "realtime.api.v1.ParticipationService",
   "realtime.api.v1.ConnectionService",
+  "realtime.api.v1.RevocationService",
+  "realtime.api.v1.OfferService",
+  "realtime.api.v1.PresenceService",
+  "realtime.api.v1.ChatService",
 ];
 
 export class ApiServer {
@@ -57,6 +74,7 @@ export class ApiServer {
   readonly #access: ApiAccess;
   readonly #gate: ApiGate;
   readonly #server: Server;
+  readonly #streams = new OpenStreams();
   readonly #health = new HealthImplementation();
   #stopping: Promise<void> | undefined;
 
@@ -72,9 +90,13 @@ export class ApiServer {
       new PublishService({ publisher: deps.publisher, clock: deps.clock, counters: this.counters }),
       new ParticipationService(deps),
       new ConnectionService(deps),
+      new RevocationService(deps),
+      new OfferService(deps),
+      new PresenceService(deps),
+      new ChatService(deps),
     ];
     for (const method of services.flatMap(({ methods }) => methods)) {
-      method(this.#server, { logger, maxCallMs: limits.maxCallMs });
+      method(this.#server, { logger, maxCallMs: limits.maxCallMs, streams: this.#streams });
     }
     this.#health.addToServer(this.#server);
     if (options.reflection) makeReflection().addToServer(this.#server);
@@ -89,6 +111,16 @@ export class ApiServer {
   /** Calls being served now, health calls among them. */
   get callsInFlight(): number {
     return this.#gate.callsInFlight;
+  }
+
+  /** Streams of publishes that are open now. */
+  get openStreams(): number {
+    return this.#streams.size;
+  }
+
+  /** Items that were read from them and are not answered. */
+  get streamedItems(): number {
+    return this.#streams.itemsInHand;
   }
 
   async start(): Promise<{ port: number }> {
@@ -109,6 +141,12 @@ export class ApiServer {
     for (const name of HEALTH_NAMES) this.#health.setStatus(name, serving ? "SERVING" : "NOT_SERVING");
   }
 
+  /** Sends callers elsewhere: streams end when what was read from them is answered. Single calls are still served. */
+  drain(): void {
+    this.setServing(false);
+    this.#streams.drain();
+  }
+
   /** Takes no new calls, lets those in hand finish for so long, then cuts what is left. */
   stop(graceMs: number): Promise<void> {
     this.#stopping ??= this.#stop(graceMs);
@@ -116,7 +154,7 @@ export class ApiServer {
   }
 
   async #stop(graceMs: number): Promise<void> {
-    this.setServing(false);
+    this.drain();
     await new Promise<void>((resolve) => {
       const cut = setTimeout(() => {
         this.#options.logger.warn(

@@ -64,6 +64,7 @@ export class ConnectionService {
       connectionId,
       closeCode: CloseCode.KICKED,
       reason: request.reason === "" ? DEFAULT_REASON : request.reason,
+      endsSession: false,
     };
     // Also where the registry knows of none: a socket that opened this moment is not in it yet.
     await this.#broker.tell(userChannel(app, userId), { signal: Signal.encode(signal).finish() });

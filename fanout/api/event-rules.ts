@@ -1,7 +1,7 @@
 /**
  * Which events a backend service may publish, and what each must hold. The gateway's own observations
  * (typing, membership, presence) are not a service's to tell. Chat, receipts and offers get ids, numbers
- * and states from the gateway; until it makes them for services too, they are `unsupported`.
+ * and states from the gateway, and have services of their own: here they are `unsupported`.
  */
 import { GatewayError } from "#proto/errors.js";
 import type {
@@ -77,12 +77,13 @@ function checkBody(body: EventBody, event: FieldCheck, nowMs: number): void {
     case "chatDeleted":
     case "receipt":
     case "offer":
-      throw new GatewayError("unsupported", "events of this type cannot be published by services yet", {
+      throw new GatewayError("unsupported", "chat and offers have services of their own", {
         field: event.path,
       });
     case "typing":
     case "membership":
     case "presence":
+    case "unread":
       throw new GatewayError("permission_denied", "only the gateway itself says this", { field: event.path });
   }
 }

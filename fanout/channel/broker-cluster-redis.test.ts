@@ -12,6 +12,9 @@ import { RedisLocations } from "#fanout/location/locations-redis.js";
 import { describeLocations } from "#fanout/location/locations.contract.js";
 import { RedisOutbox } from "#fanout/outbox/outbox-redis.js";
 import { BOUND, describeOutbox } from "#fanout/outbox/outbox.contract.js";
+import { describeChannelMembers } from "#fanout/presence/channel-members.contract.js";
+import { RedisPresenceStore } from "#fanout/presence/presence-store-redis.js";
+import { describePresenceStore, type MakePresenceStore } from "#fanout/presence/presence-store.contract.js";
 import { RedisSessionRegistry } from "#fanout/session/session-registry-redis.js";
 import { describeSessionRegistry } from "#fanout/session/session-registry.contract.js";
 import { RedisCluster } from "#test/support/redis-cluster.js";
@@ -78,3 +81,13 @@ describeOutbox("the outbox in Redis Cluster", async () => {
     },
   };
 });
+
+const makePresence: MakePresenceStore = async (options) => {
+  const connection = await connect();
+  return {
+    store: new RedisPresenceStore({ connection, ...options }),
+    close: async () => connection.close(),
+  };
+};
+describePresenceStore("presence in Redis Cluster", makePresence);
+describeChannelMembers("presence in Redis Cluster", makePresence);

@@ -6,6 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { eventTag } from "#proto/event-tag.js";
+import { MemoryChatRecords } from "#fanout/chat/chat-records-memory.js";
 import { MemoryOutboxEntries } from "#fanout/outbox/outbox-memory.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
@@ -22,17 +23,46 @@ import {
   type StreamPosition,
 } from "./broker.js";
 import type { Channel } from "./channel.js";
-import { DEFAULT_OUTBOX_BOUND, kindOptions, MAX_LATEST_VALUES, outboxFull } from "./channel-limits.js";
+import type { ChannelKind } from "./channel-kinds.js";
+import {
+  DEFAULT_OUTBOX_BOUND,
+  excluded,
+  kindOptions,
+  MAX_LATEST_VALUES,
+  outboxFull,
+} from "./channel-limits.js";
+import { completeMessage } from "./numbered-message.js";
 
 type Listener = (message: BrokerMessage) => void;
 type Answer = Exclude<PublishAnswer, { outcome: "stale" }>;
+
+/** Answers by the keys of what was published, oldest first; as many as events. */
+class RecentAnswers {
+  readonly #byKey = new Map<string, Answer>();
+  readonly #keys: (readonly string[])[] = [];
+
+  has(key: string): boolean {
+    return this.#byKey.has(key);
+  }
+
+  of({ idempotencyKey, secondKey }: DurableEvent): Answer | undefined {
+    const answer = this.#byKey.get(idempotencyKey);
+    return answer ?? (secondKey === undefined ? undefined : this.#byKey.get(secondKey));
+  }
+
+  add({ idempotencyKey, secondKey }: DurableEvent, answer: Answer, limit: number): void {
+    const keys = secondKey === undefined ? [idempotencyKey] : [idempotencyKey, secondKey];
+    this.#keys.push(keys);
+    for (const key of keys) this.#byKey.set(key, answer);
+    if (this.#keys.length > limit) for (const key of this.#keys.shift() ?? []) this.#byKey.delete(key);
+  }
+}
 
 interface DurablePart {
   epoch: string;
   last: Answer;
   history: HistoryEvent[];
-  /** By idempotency key, oldest first; as many as events. */
-  readonly answers: Map<string, Answer>;
+  readonly answers: RecentAnswers;
   readonly versions: Map<string, number>;
   readonly marks: Map<string, { readonly offset: number; readonly index: number }>;
   expiresAtMs: number;
@@ -51,6 +81,8 @@ export class MemoryChannels {
   readonly clock: StoreClock;
   /** Filled in the step that stores an event. */
   readonly outbox: MemoryOutboxEntries;
+  /** Counts messages in the step that stores them. */
+  readonly chat: MemoryChatRecords;
   readonly #records = new Map<string, ChannelRecord>();
   readonly #followers = new Map<string, Map<MemoryBroker, Listener>>();
   #sweptAtMs = 0;
@@ -58,6 +90,7 @@ export class MemoryChannels {
   constructor(clock: StoreClock = new SystemClock()) {
     this.clock = clock;
     this.outbox = new MemoryOutboxEntries(clock);
+    this.chat = new MemoryChatRecords(clock);
   }
 
   /** How many channels are remembered. */
@@ -134,6 +167,8 @@ export interface MemoryBrokerOptions {
   readonly channels?: MemoryChannels;
   /** Entries in one partition's outbox above which events that need it are refused. Default: DEFAULT_OUTBOX_BOUND. */
   readonly outboxBound?: number;
+  /** Default: `CHANNEL_KINDS`. */
+  readonly kinds?: ReadonlyMap<string, ChannelKind>;
   /** Told of listeners that threw. */
   readonly onFault?: (what: string, error: unknown) => void;
 }
@@ -141,29 +176,35 @@ export interface MemoryBrokerOptions {
 export class MemoryBroker implements Broker {
   readonly #channels: MemoryChannels;
   readonly #outboxBound: number;
+  readonly #kinds: ReadonlyMap<string, ChannelKind> | undefined;
   readonly #onFault: (what: string, error: unknown) => void;
   readonly #followed = new Set<string>();
 
   constructor(options: MemoryBrokerOptions = {}) {
     this.#channels = options.channels ?? new MemoryChannels();
+    this.#kinds = options.kinds;
     this.#outboxBound = options.outboxBound ?? DEFAULT_OUTBOX_BOUND;
     this.#onFault = options.onFault ?? (() => undefined);
   }
 
   async publish(channel: Channel, event: DurableEvent): Promise<PublishAnswer> {
-    const kind = kindOptions(channel);
+    const kind = kindOptions(channel, this.#kinds);
     const nowMs = this.#channels.nowMs();
     const record = this.#channels.findOrMake(channel, nowMs);
     const { version, sourceMark } = event;
     const durable = record.durable;
     if (durable) {
-      const answered = durable.answers.get(event.idempotencyKey);
+      const answered = durable.answers.of(event);
       if (answered) return { ...answered, outcome: "repeated" };
+      if (event.unlessKey !== undefined && durable.answers.has(event.unlessKey)) throw excluded();
       if (version && version.number <= (durable.versions.get(version.subject) ?? -Infinity)) {
         return { outcome: "stale" };
       }
       const mark = sourceMark && durable.marks.get(sourceMark.source);
-      if (mark && !isAfter(sourceMark, mark)) return { ...durable.last, outcome: "repeated" };
+      if (mark && !isAfter(sourceMark, mark)) {
+        const { position, timeMs } = durable.last;
+        return { outcome: "repeated", position, timeMs };
+      }
     }
     const { outbox } = this.#channels;
     const partition = event.outbox && channelKeys(channel).partition.index;
@@ -173,12 +214,23 @@ export class MemoryBroker implements Broker {
     const previous = durable?.last.position ?? BEFORE_THE_FIRST;
     const offset = previous.offset + 1;
     const position = { epoch, offset, tag: eventTag(event.eventId) };
-    const answer: Answer = { outcome: "published", position, timeMs: nowMs };
+    const { message } = event;
+    const number = message && this.#channels.chat.countOne(channel);
+    const payload =
+      message === undefined || number === undefined
+        ? event.payload
+        : completeMessage(event.payload, message, { epoch, offset, number });
+    const answer: Answer = {
+      outcome: "published",
+      position,
+      timeMs: nowMs,
+      ...(number !== undefined && { number }),
+    };
     const part = durable ?? {
       epoch,
       last: answer,
       history: [],
-      answers: new Map<string, Answer>(),
+      answers: new RecentAnswers(),
       versions: new Map<string, number>(),
       marks: new Map<string, { offset: number; index: number }>(),
       expiresAtMs: 0,
@@ -186,24 +238,22 @@ export class MemoryBroker implements Broker {
     record.durable = part;
     part.last = answer;
     part.expiresAtMs = nowMs + kind.historyTtlMs;
-    part.history.push({ position, payload: event.payload });
+    part.history.push({ position, payload });
     if (part.history.length > kind.historySize) part.history.shift();
-    part.answers.set(event.idempotencyKey, answer);
-    if (part.answers.size > kind.historySize) deleteFirst(part.answers);
+    part.answers.add(event, answer, kind.historySize);
     if (version) part.versions.set(version.subject, version.number);
     if (sourceMark) part.marks.set(sourceMark.source, sourceMark);
     if (event.outbox && partition !== undefined) {
-      const { eventId, payload } = event;
+      const { eventId } = event;
       const stored = { eventId, payload, channel: channel.key, epoch, offset, timeMs: nowMs };
       outbox.add(partition, { ...event.outbox, ...stored });
     }
-    const { payload } = event;
     this.#channels.deliver(channel, { type: "durable", position, previousTag: previous.tag, payload });
     return answer;
   }
 
   async update(channel: Channel, value: LatestValue): Promise<void> {
-    const kind = kindOptions(channel);
+    const kind = kindOptions(channel, this.#kinds);
     const nowMs = this.#channels.nowMs();
     const { latest } = this.#channels.findOrMake(channel, nowMs);
     const stored = latest.get(value.key);

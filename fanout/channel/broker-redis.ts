@@ -22,7 +22,8 @@ import {
   type StreamPosition,
 } from "./broker.js";
 import type { Channel } from "./channel.js";
-import { DEFAULT_OUTBOX_BOUND, kindOptions, outboxFull } from "./channel-limits.js";
+import type { ChannelKind } from "./channel-kinds.js";
+import { DEFAULT_OUTBOX_BOUND, excluded, kindOptions, outboxFull } from "./channel-limits.js";
 import { BROKER_ID_BYTES, decodeEnvelope, ephemeralEnvelope, signalEnvelope } from "./envelope-redis.js";
 import { LatestUpdates } from "./latest-updates-redis.js";
 
@@ -38,11 +39,14 @@ export interface RedisBrokerOptions {
   readonly connection: RedisConnection;
   /** Entries in one partition's outbox above which events that need it are refused. Default: DEFAULT_OUTBOX_BOUND. */
   readonly outboxBound?: number;
+  /** Default: `CHANNEL_KINDS`. */
+  readonly kinds?: ReadonlyMap<string, ChannelKind>;
 }
 
 export class RedisBroker implements Broker {
   readonly #connection: RedisConnection;
   readonly #outboxBound: number;
+  readonly #kinds: ReadonlyMap<string, ChannelKind> | undefined;
   readonly #brokerId = randomBytes(BROKER_ID_BYTES);
   /** With the store's time it makes epochs that no other broker makes. */
   readonly #epochSeed = this.#brokerId.toString("hex");
@@ -51,14 +55,15 @@ export class RedisBroker implements Broker {
 
   constructor(options: RedisBrokerOptions) {
     this.#connection = options.connection;
-    this.#latestUpdates = new LatestUpdates(options.connection);
+    this.#kinds = options.kinds;
+    this.#latestUpdates = new LatestUpdates(options.connection, options.kinds);
     this.#outboxBound = options.outboxBound ?? DEFAULT_OUTBOX_BOUND;
   }
 
   async publish(channel: Channel, event: DurableEvent): Promise<PublishAnswer> {
     const keys = channelKeys(channel);
-    const kind = kindOptions(channel);
-    const { version, sourceMark, outbox } = event;
+    const kind = kindOptions(channel, this.#kinds);
+    const { version, sourceMark, outbox, message } = event;
     const reply = listOf(
       await this.#connection.script(PUBLISH, {
         partition: keys.partition,
@@ -70,9 +75,10 @@ export class RedisBroker implements Broker {
           keys.pubsub,
           keys.outbox,
           keys.outboxNews,
+          keys.chat,
         ],
         args: [
-          createHash("sha256").update(event.idempotencyKey).digest().subarray(0, 16),
+          digestOf(event.idempotencyKey),
           eventTag(event.eventId),
           bufferOf(event.payload),
           kind.historySize,
@@ -88,6 +94,11 @@ export class RedisBroker implements Broker {
           this.#outboxBound,
           event.eventId,
           channel.key,
+          event.secondKey === undefined ? "" : digestOf(event.secondKey),
+          event.unlessKey === undefined ? "" : digestOf(event.unlessKey),
+          message === undefined ? "" : bufferOf(message.body),
+          message?.idPrefix ?? "",
+          kind.participationTtlMs,
         ],
       }),
     );
@@ -98,6 +109,8 @@ export class RedisBroker implements Broker {
         return { outcome, ...readAnswer(bytesOf(reply[1])) };
       case "stale":
         return { outcome };
+      case "excluded":
+        throw excluded();
       case "outbox_full":
         throw outboxFull();
       default:
@@ -208,10 +221,19 @@ function boundOf(range: HistoryRange): readonly [direction: string, offset: numb
   return ["before", Number.isFinite(range.beforeOffset) ? range.beforeOffset : ""];
 }
 
-/** `epoch:offset:tag:timeMs`. */
-function readAnswer(text: Buffer): { position: StreamPosition; timeMs: number } {
-  const [epoch = "", offset, tag, timeMs] = text.toString("latin1").split(":");
-  return { position: { epoch, offset: Number(offset), tag: Number(tag) }, timeMs: Number(timeMs) };
+/** Keys come from users, and are remembered. */
+function digestOf(key: string): Buffer {
+  return createHash("sha256").update(key).digest().subarray(0, 16);
+}
+
+/** `epoch:offset:tag:timeMs`, and of a message `:number`. */
+function readAnswer(text: Buffer): { position: StreamPosition; timeMs: number; number?: number } {
+  const [epoch = "", offset, tag, timeMs, number] = text.toString("latin1").split(":");
+  return {
+    position: { epoch, offset: Number(offset), tag: Number(tag) },
+    timeMs: Number(timeMs),
+    ...(number !== undefined && { number: Number(number) }),
+  };
 }
 
 function readPosition(meta: readonly unknown[]): StreamPosition {

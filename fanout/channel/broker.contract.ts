@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { eventTag } from "#proto/event-tag.js";
 import type { Broker, BrokerMessage, DurableEvent, LatestValue, PublishAnswer } from "./broker.js";
 import { describeHistory } from "./broker-history.contract.js";
+import { describeMessages } from "./broker-messages.contract.js";
 import { channelOf, type Channel } from "./channel.js";
 import { describeForks } from "./broker-forks.contract.js";
 
@@ -192,6 +193,7 @@ export function describeBroker(name: string, makeHarness: () => Promise<BrokerHa
     });
 
     describeHistory(() => ({ broker, other, order }));
+    describeMessages(() => ({ broker, other, order }));
 
     describe("latest values", () => {
       const location = (version: number, key = "location:p1"): LatestValue => ({

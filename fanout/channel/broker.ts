@@ -6,6 +6,7 @@
  * both: `broker.contract.ts`. Every method fails with GatewayError `unavailable` while the store is away.
  */
 import type { Channel } from "./channel.js";
+import type { NumberedMessage } from "./numbered-message.js";
 
 /** Where a durable event stands. `offset` grows by 1 within an epoch; 0 is "before the first", its epoch "". */
 export interface StreamPosition {
@@ -33,6 +34,12 @@ export interface DurableEvent {
   readonly payload: Uint8Array;
   /** A second publish with the same key (within the history's lifetime) has no effect and gets the first answer. */
   readonly idempotencyKey: string;
+  /** Another key that means the same: a second publish with either of them is a repeat. */
+  readonly secondKey?: string;
+  /** Not stored (`conflict`) where an event was published under this key: what is deleted is not edited any more. */
+  readonly unlessKey?: string;
+  /** A message: `payload` is the event without its body then, and is completed with the next number of the channel. */
+  readonly message?: NumberedMessage;
   /** Where state is versioned: what it is the state of ("order_status"), and its version, 1 or more. */
   readonly version?: { readonly subject: string; readonly number: number };
   /** Where it was read from: below or at the stored mark of `source`, it is a repeat. */
@@ -51,7 +58,13 @@ export interface LatestValue {
 }
 
 export type PublishAnswer =
-  | { readonly outcome: "published" | "repeated"; readonly position: StreamPosition; readonly timeMs: number }
+  | {
+      readonly outcome: "published" | "repeated";
+      readonly position: StreamPosition;
+      readonly timeMs: number;
+      /** Of a message; absent where it was known by its source's mark alone. */
+      readonly number?: number;
+    }
   | { readonly outcome: "stale" };
 
 /** What a follower hears. Durable ones in order, but with gaps where the way lost some: `read` fills them. */
@@ -94,7 +107,10 @@ export type HistoryRange =
   | (HistoryBounds & { readonly beforeOffset: number });
 
 export interface Broker {
-  /** Stores a durable event and sends it to all followers. Resolves once it is stored. One atomic step. */
+  /**
+   * Stores a durable event and sends it to all followers. Resolves once it is stored. One atomic step.
+   * @throws GatewayError conflict by `unlessKey`; unavailable, also where too much waits for Kafka.
+   */
   publish(channel: Channel, event: DurableEvent): Promise<PublishAnswer>;
   /**
    * Keeps the value where its version is greater than the stored one, and sends it to followers.

@@ -11,6 +11,8 @@ export interface ChannelKind {
   readonly latestTtlMs: number;
   /** How long somebody takes part where nobody says. */
   readonly participationTtlMs: number;
+  /** Who follows it: not kept; listed (pages and a count); or told too (joined, left), while they are not too many. */
+  readonly members: "unknown" | "listed" | "told";
 }
 
 const MINUTE_MS = 60_000;
@@ -22,21 +24,39 @@ const standard: ChannelKind = {
   historyTtlMs: HOUR_MS,
   latestTtlMs: HOUR_MS,
   participationTtlMs: 7 * DAY_MS,
+  members: "listed",
 };
 
 const conversation: ChannelKind = {
   ...standard,
   historySize: 500,
   historyTtlMs: 7 * DAY_MS,
+  // How far others have read is known for as long as what they have read.
+  latestTtlMs: 7 * DAY_MS,
   participationTtlMs: 365 * DAY_MS,
+  members: "told",
 };
 
 export const CHANNEL_KINDS: ReadonlyMap<string, ChannelKind> = new Map<string, ChannelKind>([
   ["order", standard],
   ["ride", standard],
   ["booking", standard],
-  ["user", { ...standard, historySize: 100, historyTtlMs: DAY_MS }],
-  ["notification", standard],
+  ["user", { ...standard, historySize: 100, historyTtlMs: DAY_MS, latestTtlMs: DAY_MS, members: "unknown" }],
+  ["notification", { ...standard, members: "unknown" }],
   ["conversation", conversation],
   ["group", conversation],
+  // Whether the user of that id is online, for those who may see it.
+  ["presence", { ...standard, members: "unknown" }],
+  // For everybody in the app, also for sessions without an account; services and admins publish.
+  ["public", { ...standard, members: "unknown" }],
 ]);
+
+/** The same, where a user's own channel keeps for so long what the user has missed. */
+export function withUserTtl(userTtlMs: number): ReadonlyMap<string, ChannelKind> {
+  return new Map(
+    Array.from(CHANNEL_KINDS, ([name, kind]) => [
+      name,
+      name === "user" ? { ...kind, historyTtlMs: userTtlMs, latestTtlMs: userTtlMs } : kind,
+    ]),
+  );
+}

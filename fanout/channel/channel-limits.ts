@@ -10,10 +10,18 @@ export const MAX_LATEST_VALUES = 1_024;
 export const DEFAULT_OUTBOX_BOUND = 10_000;
 
 /** @throws GatewayError not_found where there is no such kind. */
-export function kindOptions(channel: Channel): ChannelKind {
-  const kind = CHANNEL_KINDS.get(channel.kind);
+export function kindOptions(
+  channel: Channel,
+  kinds: ReadonlyMap<string, ChannelKind> = CHANNEL_KINDS,
+): ChannelKind {
+  const kind = kinds.get(channel.kind);
   if (!kind) throw new GatewayError("not_found", "there is no such kind of channel", { field: "channel" });
   return kind;
+}
+
+/** What a publisher hears where another event excludes its own. */
+export function excluded(): GatewayError {
+  return new GatewayError("conflict", "an event that excludes this one was published before");
 }
 
 /** What a publisher hears at the outbox's bound. Events that need not reach Kafka are not concerned. */

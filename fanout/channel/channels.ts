@@ -8,6 +8,7 @@ import type { FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import type { Broker, BrokerMessage } from "./broker.js";
 import type { Channel } from "./channel.js";
+import type { ChannelKind } from "./channel-kinds.js";
 import { FollowedChannel } from "./followed-channel.js";
 
 export interface ChannelsOptions {
@@ -19,6 +20,8 @@ export interface ChannelsOptions {
   readonly onSignal: (channel: Channel, signal: Uint8Array) => void;
   /** Such words may have been lost. */
   readonly onInterrupted: (channel: Channel) => void;
+  /** Default: `CHANNEL_KINDS`. */
+  readonly kinds?: ReadonlyMap<string, ChannelKind>;
   /** The version of who takes part in a channel. */
   readonly membersVersion?: (channel: Channel) => Promise<number>;
 }

@@ -8,8 +8,8 @@ describe("event types", () => {
       Object.entries(EVENT_TYPES).flatMap(([type, { deliveryClass }]) =>
         deliveryClass === name ? [type] : [],
       );
-    expect(of("latest")).toEqual(["location", "eta", "presence"]);
-    expect(of("ephemeral")).toEqual(["typing"]);
+    expect(of("latest")).toEqual(["location", "eta", "receipt", "presence", "unread"]);
+    expect(of("ephemeral")).toEqual(["typing", "membership"]);
     expect(of("durable")).toContain("orderStatus");
   });
 

@@ -21,16 +21,17 @@ export const EVENT_TYPES: Readonly<Record<EventType, EventTypeOptions>> = {
   chatMessage: { deliveryClass: "durable" },
   chatEdited: { deliveryClass: "durable" },
   chatDeleted: { deliveryClass: "durable" },
-  receipt: { deliveryClass: "durable" },
+  receipt: { deliveryClass: "latest" },
   typing: { deliveryClass: "ephemeral" },
   offer: { deliveryClass: "durable" },
-  membership: { deliveryClass: "durable" },
+  membership: { deliveryClass: "ephemeral" },
   presence: { deliveryClass: "latest" },
   notification: { deliveryClass: "durable" },
   custom: { deliveryClass: "durable" },
+  unread: { deliveryClass: "latest" },
 };
 
-/** What a latest value is the value of: one per worker, subject or user. */
+/** What a latest value is the value of: one per worker, subject, user or channel. */
 export function conflationKey(body: EventBody): string {
   switch (body.$case) {
     case "location":
@@ -39,6 +40,13 @@ export function conflationKey(body: EventBody): string {
       return `eta:${body.value.subjectId}`;
     case "presence":
       return `presence:${body.value.userId}`;
+    case "receipt": {
+      const { userId, kind, upTo, number } = body.value;
+      // One mark for each user and kind; a single message's receipt stands beside it.
+      return upTo ? `receipt:${kind}:${userId}` : `receipt:${kind}:${userId}:${number}`;
+    }
+    case "unread":
+      return `unread:${body.value.channel}`;
     default:
       return body.$case;
   }

@@ -18,6 +18,7 @@ import {
 } from "./broker.js";
 import { catchUp, isSameEvent, type CatchUpOptions } from "./catch-up.js";
 import type { Channel } from "./channel.js";
+import type { ChannelKind } from "./channel-kinds.js";
 import { kindOptions } from "./channel-limits.js";
 import { EventFrames } from "./event-frames.js";
 import { LatestValues } from "./latest-values.js";
@@ -46,6 +47,8 @@ export interface FollowedChannelOptions {
   readonly onSignal: (channel: Channel, signal: Uint8Array) => void;
   /** Signals may have been lost: the way was interrupted and is back, or who takes part changed without one. */
   readonly onInterrupted: (channel: Channel) => void;
+  /** Default: `CHANNEL_KINDS`. */
+  readonly kinds?: ReadonlyMap<string, ChannelKind>;
   /** The version of who takes part; another one means that somebody's part changed. */
   readonly membersVersion?: (channel: Channel) => Promise<number>;
 }
@@ -98,7 +101,7 @@ export class FollowedChannel {
 
   /** The latest values that still live: a new follower shall not be shown yesterday's. */
   freshLatest(): readonly LatestValue[] {
-    return this.#latest.fresh(kindOptions(this.channel).latestTtlMs);
+    return this.#latest.fresh(kindOptions(this.channel, this.#options.kinds).latestTtlMs);
   }
 
   /** The last durable event that was delivered here; undefined before the store was reached once. */

@@ -9,6 +9,7 @@ import { ScriptBatches } from "#fanout/redis/script-batches.js";
 import { loadScript } from "#fanout/redis/scripts.js";
 import type { LatestValue } from "./broker.js";
 import type { Channel } from "./channel.js";
+import type { ChannelKind } from "./channel-kinds.js";
 import { kindOptions, MAX_LATEST_VALUES } from "./channel-limits.js";
 import { latestMessage } from "./envelope-redis.js";
 
@@ -17,9 +18,11 @@ const VALUES_PER_CALL = 100;
 
 export class LatestUpdates {
   readonly #batches: ScriptBatches;
+  readonly #kinds: ReadonlyMap<string, ChannelKind> | undefined;
   #isScheduled = false;
 
-  constructor(connection: RedisConnection) {
+  constructor(connection: RedisConnection, kinds: ReadonlyMap<string, ChannelKind> | undefined) {
+    this.#kinds = kinds;
     const firstArgs = [MAX_LATEST_VALUES];
     this.#batches = new ScriptBatches({ connection, script: UPDATE, firstArgs, maxPerCall: VALUES_PER_CALL });
   }
@@ -28,7 +31,13 @@ export class LatestUpdates {
   add(channel: Channel, value: LatestValue): Promise<void> {
     const { partition, latest, pubsub } = channelKeys(channel);
     const { headerBytes, message } = latestMessage(value);
-    const args = [value.key, value.version, kindOptions(channel).latestTtlMs, headerBytes, message];
+    const args = [
+      value.key,
+      value.version,
+      kindOptions(channel, this.#kinds).latestTtlMs,
+      headerBytes,
+      message,
+    ];
     if (!this.#isScheduled) {
       this.#isScheduled = true;
       PROCESS_PACE.schedule(this.#flush);

@@ -8,7 +8,8 @@ import { randomUUID } from "node:crypto";
 import { encode } from "#proto/encode.js";
 import { GatewayError } from "#proto/errors.js";
 import { PROCESS_PACE } from "#proto/flush-pace.js";
-import { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { ChatMessage, Event } from "#proto/gen/realtime/client/v1/event.js";
+import { messageIdPrefix, writeMessageId } from "#fanout/chat/message-id.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import type { Broker, BrokerMessage, DurableEvent, StreamPosition } from "./broker.js";
 import type { Channel } from "./channel.js";
@@ -22,6 +23,9 @@ export interface PublishRequest {
   readonly event: Event;
   /** Makes a durable publish repeatable. Default: the event's id. */
   readonly idempotencyKey?: string;
+  /** See `DurableEvent`. */
+  readonly secondKey?: string;
+  readonly unlessKey?: string;
   /** Durable: an older one than the stored is dropped. Latest: decides which is newer (default: the store's clock). */
   readonly version?: number;
   readonly sourceMark?: NonNullable<DurableEvent["sourceMark"]>;
@@ -35,6 +39,8 @@ export interface PublishResult {
   /** Absent where the event is not stored. */
   readonly position?: StreamPosition;
   readonly timeMs: number;
+  /** Of a message: its id and number, absent where it was known by its source's mark alone. */
+  readonly message?: { readonly id: string; readonly number: number };
 }
 
 /** Hears latest and ephemeral events before the store does. */
@@ -76,13 +82,9 @@ export class Publisher {
     }
     const eventId = request.event.id === "" ? randomUUID() : request.event.id;
     const timeMs = request.event.timeMs === 0 ? Math.floor(this.#clock.nowUs() / 1000) : request.event.timeMs;
-    const payload = encode(Event, {
-      ...request.event,
-      id: eventId,
-      timeMs,
-      channel: channel.name,
-      position: undefined,
-    });
+    const event = { ...request.event, id: eventId, timeMs, channel: channel.name, position: undefined };
+    // A message is completed by the store, which numbers it.
+    const payload = encode(Event, body.$case === "chatMessage" ? withoutBody(event) : event);
 
     switch (EVENT_TYPES[body.$case].deliveryClass) {
       case "durable":
@@ -107,24 +109,39 @@ export class Publisher {
     body: EventBody,
     made: { eventId: string; timeMs: number; payload: Uint8Array },
   ): Promise<PublishResult> {
+    const { channel } = request;
     const outboxTopic = this.#outboxTopics.topicOf(body);
-    const stored = this.#broker.publish(request.channel, {
+    const idPrefix = messageIdPrefix(channel);
+    const stored = this.#broker.publish(channel, {
       eventId: made.eventId,
       payload: made.payload,
       idempotencyKey: request.idempotencyKey ?? made.eventId,
+      ...(request.secondKey !== undefined && { secondKey: request.secondKey }),
+      ...(request.unlessKey !== undefined && { unlessKey: request.unlessKey }),
+      ...(body.$case === "chatMessage" && {
+        message: { body: encode(ChatMessage, { ...body.value, messageId: "", number: 0 }), idPrefix },
+      }),
       ...(request.version !== undefined && {
         version: { subject: versionSubject(body), number: request.version },
       }),
       ...(request.sourceMark && { sourceMark: request.sourceMark }),
-      ...(outboxTopic !== undefined && { outbox: { topic: outboxTopic, key: request.channel.id } }),
+      ...(outboxTopic !== undefined && { outbox: { topic: outboxTopic, key: channel.id } }),
     });
     const answer = await PROCESS_PACE.awake(stored);
     if (answer.outcome === "stale") return { outcome: "stale", eventId: made.eventId, timeMs: made.timeMs };
+    const { outcome, position, timeMs, number } = answer;
     return {
-      outcome: answer.outcome,
+      outcome,
       eventId: made.eventId,
-      position: answer.position,
-      timeMs: answer.timeMs,
+      position,
+      timeMs,
+      ...(number !== undefined && {
+        message: { id: writeMessageId(idPrefix, { ...position, number }), number },
+      }),
     };
   }
+}
+
+function withoutBody(event: Event): Event {
+  return { ...event, body: undefined };
 }

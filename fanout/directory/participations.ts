@@ -4,7 +4,7 @@
  */
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
 import type { Broker } from "#fanout/channel/broker.js";
-import { userChannel, type Channel } from "#fanout/channel/channel.js";
+import { channelOf, userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { Directory, Participation } from "./directory.js";
 
 const MEMBERS_CHANGED = Signal.encode(
@@ -27,7 +27,12 @@ export class Participations {
 
   async end(channel: Channel, userId: string): Promise<void> {
     await this.#directory.end(channel, userId);
-    await this.#announce(channel, userId);
+    // Who saw by this whether the user is online may not see it any more.
+    const watched = channelOf(channel.app, "presence", userId);
+    await Promise.all([
+      this.#announce(channel, userId),
+      this.#broker.tell(watched, { signal: MEMBERS_CHANGED }),
+    ]);
   }
 
   /** Ends everybody's part: the order is over. */

@@ -2,7 +2,10 @@ import { beforeEach, describe, expect, it, vi } from "vitest";
 import { GatewayError } from "#proto/errors.js";
 import type { PublishRequest, PublishResult } from "#fanout/channel/publisher.js";
 import type { Channel } from "#fanout/channel/channel.js";
+import type { MessageToSend, Stored } from "#fanout/chat/chat.js";
 import type { Participation } from "#fanout/directory/directory.js";
+import type { OfferName } from "#fanout/offer/offer.js";
+import type { OfferRequest } from "#fanout/offer/offer-request.js";
 import { EventConsumer } from "./event-consumer.js";
 import { UnreadableRecord, type SourceRecord } from "./event-source.js";
 
@@ -43,6 +46,24 @@ class Stores {
   readonly directory = {
     participants: async (): Promise<readonly Participation[]> => Promise.resolve([...this.parts.values()]),
   };
+  readonly offers = {
+    create: async ({ offerId }: OfferRequest): Promise<"created"> => {
+      this.#step(`offer ${offerId}`);
+      return Promise.resolve("created");
+    },
+    withdraw: async ({ offerId }: OfferName, reason: string): Promise<void> => {
+      this.#step(`withdraw ${offerId} ${reason}`);
+      return Promise.resolve();
+    },
+  };
+
+  readonly chat = {
+    say: async ({ text, sourceMark }: MessageToSend): Promise<Stored> => {
+      this.#step(`say ${text.content} at ${sourceMark?.offset ?? "nowhere"}`);
+      const position = { epoch: "e", offset: 1, tag: 1 };
+      return Promise.resolve({ outcome: "repeated", messageId: "", number: 0, position, timeMs: NOW_MS });
+    },
+  };
 
   #step(name: string): void {
     const failure = this.failures.get(name)?.shift();
@@ -61,8 +82,11 @@ describe("EventConsumer", () => {
   beforeEach(() => {
     debug.mockClear();
     stores = new Stores();
-    const { publisher, participations, directory } = stores;
-    consumer = new EventConsumer({ publisher, participations, directory, logger, now: () => NOW_MS });
+    const { publisher, participations, directory, offers, chat } = stores;
+    consumer = new EventConsumer({
+      ...{ publisher, participations, directory, offers, chat, logger },
+      now: () => NOW_MS,
+    });
   });
 
   function record(value: unknown, headers: Record<string, string> = {}, offset = 17): SourceRecord {
@@ -167,15 +191,47 @@ describe("EventConsumer", () => {
   });
 
   it("ignores and counts unknown types, and ignores known ones that mean nothing here", async () => {
-    await consumer.handle(order("message.sent"));
+    await consumer.handle(order("message.read"));
     await consumer.handle(order("porter.availability.changed"));
     expect(stores.steps).toEqual([]);
     expect(consumer.counters).toMatchObject({ consumed: 2, unknownType: 1 });
     expect(debug).toHaveBeenCalledOnce();
   });
 
+  it("has a message said under the mark of its place", async () => {
+    const said = { senderId: "u1", recipientId: "u2", content: "hello" };
+    await consumer.handle(record({ eventId: "e1", type: "message.sent", data: said }));
+    expect(stores.steps).toEqual(["say hello at 17"]);
+    expect(consumer.counters).toMatchObject({ consumed: 1, repeated: 1 });
+  });
+
   it("skips the gateway's own records without reading them", async () => {
     await consumer.handle(record("not even JSON", { source: "realtime-gateway" }));
     expect(consumer.counters).toMatchObject({ own: 1, consumed: 0, unreadable: 0 });
+  });
+
+  describe("an offer", () => {
+    const made = order("job.offer.created", { offerId: "o1", porterIds: ["p1"] });
+
+    it("is made, and withdrawn", async () => {
+      await consumer.handle(made);
+      await consumer.handle(order("job.offer.withdrawn", { offerId: "o1", reason: "late" }));
+      expect(stores.steps).toEqual(["offer o1", "withdraw o1 late"]);
+      expect(consumer.counters).toMatchObject({ consumed: 2, published: 1 });
+    });
+
+    it("under another one's id is unreadable; what is away is tried again", async () => {
+      const away = new GatewayError("unavailable", "the store is away");
+      stores.failures.set("offer o1", [away, new GatewayError("conflict", "another offer")]);
+      await expect(consumer.handle(made)).rejects.toBe(away);
+      await expect(consumer.handle(made)).rejects.toThrow("data.offerId is another offer's");
+      expect(consumer.counters).toMatchObject({ consumed: 0, unreadable: 1 });
+    });
+
+    it.each(["conflict", "not_found"] as const)("that is over (%s) needs no withdrawing", async (kind) => {
+      stores.failures.set("withdraw o1 ", [new GatewayError(kind, "over")]);
+      await consumer.handle(order("job.offer.withdrawn", { offerId: "o1" }));
+      expect(consumer.counters).toMatchObject({ consumed: 1, unreadable: 0 });
+    });
   });
 });

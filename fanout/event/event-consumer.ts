@@ -3,10 +3,14 @@
  * resolves; where it fails in a way that can pass, the whole event is tried again, so every step may be
  * repeated. What can never be done becomes an UnreadableRecord.
  */
-import { GatewayError } from "#proto/errors.js";
+import { GatewayError, type ErrorName } from "#proto/errors.js";
+import type { MessageToSend } from "#fanout/chat/chat.js";
+import type { ServiceChat } from "#fanout/chat/service-chat.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
+import type { OfferRequest } from "#fanout/offer/offer-request.js";
+import type { OfferDesk } from "#fanout/offer/offer-desk.js";
 import type { Logger } from "#fanout/fanout-logger.js";
 import { isOwnRecord, readEnvelope, type CheckedEnvelope } from "./envelope.js";
 import { UnreadableRecord, type SourceRecord } from "./event-source.js";
@@ -17,6 +21,8 @@ export interface EventConsumerOptions {
   readonly publisher: Pick<Publisher, "publish">;
   readonly participations: Pick<Participations, "grant" | "end" | "endAll">;
   readonly directory: Pick<Directory, "participants">;
+  readonly offers: Pick<OfferDesk, "create" | "withdraw">;
+  readonly chat: Pick<ServiceChat, "say">;
   readonly logger: Logger;
   /** Milliseconds since 1970-01-01 UTC. */
   readonly now: () => number;
@@ -33,6 +39,12 @@ const FAULTS_OF_THE_EVENT: ReadonlySet<string> = new Set([
 ]);
 
 const RECENT_EVENTS = 10_000;
+
+const OFFER_OUTCOMES = { created: "published", repeated: "repeated", over: "stale" } as const;
+
+function isOf(error: unknown, kind: ErrorName): boolean {
+  return error instanceof GatewayError && error.kind === kind;
+}
 
 export class EventConsumer {
   readonly #options: EventConsumerOptions;
@@ -126,6 +138,15 @@ export class EventConsumer {
         case "end":
           await this.#options.participations.end(action.channel, action.userId);
           break;
+        case "offer":
+          await this.#makeOffer(action.request);
+          break;
+        case "say":
+          await this.#say(action.message, record);
+          break;
+        case "withdrawOffer":
+          await this.#withdrawOffer(action);
+          break;
         case "endAll":
           await this.#endAll(action);
           break;
@@ -147,6 +168,27 @@ export class EventConsumer {
     });
     this.counters[outcome] += 1;
     return outcome;
+  }
+
+  async #say(message: MessageToSend, { topic, partition, offset }: SourceRecord): Promise<void> {
+    const sourceMark = { source: `${topic}-${partition}`, offset, index: 0 };
+    const { outcome } = await this.#options.chat.say({ ...message, sourceMark });
+    this.counters[outcome] += 1;
+  }
+
+  async #makeOffer(request: OfferRequest): Promise<void> {
+    const outcome = await this.#options.offers.create(request).catch((error: unknown) => {
+      // It will be another offer's with every try.
+      throw isOf(error, "conflict") ? new UnreadableRecord("data.offerId is another offer's") : error;
+    });
+    this.counters[OFFER_OUTCOMES[outcome]] += 1;
+  }
+
+  /** What is not open any more needs no more. */
+  async #withdrawOffer({ app, offerId, reason }: Extract<Action, { type: "withdrawOffer" }>): Promise<void> {
+    await this.#options.offers.withdraw({ app, offerId }, reason).catch((error: unknown) => {
+      if (!isOf(error, "conflict") && !isOf(error, "not_found")) throw error;
+    });
   }
 
   async #endAll({ channel, relation }: Extract<Action, { type: "endAll" }>): Promise<void> {

@@ -45,8 +45,33 @@ export class EventFields {
   }
 
   /** Text for people; empty where there is none. */
-  text(name: string): string {
-    return this.#text(name, MAX_TEXT_LENGTH) ?? "";
+  text(name: string, maxLength = MAX_TEXT_LENGTH): string {
+    return this.#text(name, maxLength) ?? "";
+  }
+
+  /** The first of these names that is there, as a list of ids. */
+  ids(maxItems: number, ...names: [string, ...string[]]): readonly string[] {
+    for (const name of names) {
+      const value = this.#take(name);
+      if (value === undefined) continue;
+      const rule = `1 to ${maxItems} ids, each 1 to 128 of A-Z a-z 0-9 _ . @ | + = -`;
+      if (!Array.isArray(value) || value.length < 1 || value.length > maxItems) throw wrong(name, rule);
+      return value.map((each: unknown) => {
+        const id = typeof each === "number" && Number.isSafeInteger(each) ? String(each) : each;
+        if (typeof id !== "string" || !isIdentifier(id)) throw wrong(name, rule);
+        return id;
+      });
+    }
+    throw wrong(names.join(" or "), "given: a list of ids");
+  }
+
+  /** 0 where it is not there. */
+  integer(name: string, bounds: { readonly from: number; readonly to: number }): number {
+    const value = this.#take(name) ?? 0;
+    const isWithin = typeof value === "number" && value >= bounds.from && value <= bounds.to;
+    if (!isWithin || !Number.isSafeInteger(value))
+      throw wrong(name, `a whole number from ${bounds.from} to ${bounds.to}`);
+    return value;
   }
 
   object(name: string): Readonly<Record<string, unknown>> | undefined {

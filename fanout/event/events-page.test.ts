@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
+import { OFFER_EVENT_TYPES } from "#fanout/offer/offer-events.js";
 import { recordOf, WRITTEN_TYPES } from "#fanout/outbox/outbox-record.js";
 import { DEAD_LETTER_HEADERS } from "./dead-letter.js";
+import { readRevocationRecord, REVOCATION_TYPES } from "#fanout/revocation/revocation-record.js";
 import { readEnvelope } from "./envelope.js";
 import { EVENT_TOPICS } from "./event-source-kafka.js";
 import { INCOMING_EVENTS, meaningOf } from "./incoming-events.js";
@@ -20,9 +22,10 @@ function rowsUnder(heading: string): string[] {
 }
 
 const WRITTEN = section("What is written");
+const REVOKED = section("Revoked tokens");
 
 /** Every envelope in a JSON block. */
-function examples(text = page.replace(WRITTEN, "")): unknown[] {
+function examples(text = page.replace(WRITTEN, "").replace(REVOKED, "")): unknown[] {
   return [...text.matchAll(/^```json\n(.*?)^```$/gms)].flatMap(([, block]) => {
     const parsed: unknown = JSON.parse(block ?? "");
     return Array.isArray(parsed) ? (parsed as unknown[]) : [parsed];
@@ -81,15 +84,15 @@ describe("docs/events.md", () => {
 
   it("has examples of every family of types", () => {
     const types = examples().map((example) => (example as { type: string }).type.split(".")[0]);
-    expect(new Set(types)).toEqual(new Set(["order", "ride", "booking", "notification"]));
+    expect(new Set(types)).toEqual(new Set(["order", "ride", "job", "message", "booking", "notification"]));
   });
 
-  it("lists exactly the types that are written, and every state of an offer", () => {
-    const { offer, custom, ...chat } = WRITTEN_TYPES;
-    const written = [...Object.values(chat), "offer.{state}", "{type}", "porter.location.updated"];
+  it("lists exactly the types that are written, and every change of an offer", () => {
+    const { custom, ...chat } = WRITTEN_TYPES;
+    const written = [...Object.values(chat), "offer.{change}", "{type}", "porter.location.updated"];
     expect(custom).toBe("*");
     expect(rowsUnder("What is written").sort()).toEqual(written.sort());
-    for (const type of offer) expect(WRITTEN).toContain(`\`${type.replace("offer.", "")}\``);
+    for (const type of OFFER_EVENT_TYPES) expect(WRITTEN).toContain(`\`${type.replace("offer.", "")}\``);
     for (const topic of new OutboxTopics().topics) expect(page).toContain(`\`${topic}\``);
   });
 
@@ -98,6 +101,17 @@ describe("docs/events.md", () => {
     expect(others).toEqual([]);
     expect(location).toMatchObject({ type: "porter.location.updated" });
     expect(message).toEqual(JSON.parse(Buffer.from(recordOf(MESSAGE_ENTRY).value).toString()));
+  });
+
+  it("lists what is revoked, with examples that are read as they stand", () => {
+    const types = Object.values(REVOCATION_TYPES);
+    expect(rowsUnder("Revoked tokens")).toEqual(types);
+    const read = examples(REVOKED).map((example) => {
+      const value = Buffer.from(JSON.stringify(example));
+      const place = { topic: "revocation-events", partition: 0, offset: 0, key: "k", headers: {} };
+      return readRevocationRecord({ ...place, value }, 0)?.subject;
+    });
+    expect(read).toEqual(Object.keys(REVOCATION_TYPES));
   });
 
   it("names the topics that are read and the headers of a dead letter", () => {

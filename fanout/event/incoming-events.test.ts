@@ -48,6 +48,14 @@ function summary(actions: readonly Action[]): string[] {
       }
       case "end":
         return `end ${action.userId} ${action.channel.key}`;
+      case "offer":
+        return `offer ${action.request.offerId} to ${action.request.candidates.join(" ")}`;
+      case "withdrawOffer":
+        return `withdraw offer ${action.offerId} ${action.reason}`;
+      case "say": {
+        const { channel, author, text } = action.message;
+        return `say ${text.content} by ${author.userId} in ${channel.key}`;
+      }
       case "endAll":
         return `endAll ${action.relation ?? "everybody"} ${action.channel.key}`;
     }
@@ -82,6 +90,8 @@ describe("meaningOf", () => {
       { ...order, porterId: "p1", previousPorterId: "p1" },
       ["grant assigned p1 default/order:42", "publish orderStatus assigned default/order:42"],
     ],
+    ["job.offer.created", { ...order, offerId: "o1", porterIds: ["p1", 2], fare: 9.5 }, ["offer o1 to p1 2"]],
+    ["job.offer.withdrawn", { offerId: "o1", reason: "sold out" }, ["withdraw offer o1 sold out"]],
     [
       "order.unassigned",
       { ...order, porterId: "p1" },
@@ -262,13 +272,14 @@ describe("meaningOf", () => {
 
   it("ignores what porters say of themselves, and does not know other types", () => {
     expect(meaningOf(envelope("porter.availability.changed", {}), NOW_MS).outcome).toBe("ignored");
-    for (const type of ["message.sent", "order", "order.", "constructor", "toString"]) {
+    for (const type of ["message.read", "order", "order.", "constructor", "toString"]) {
       expect(meaningOf(envelope(type, {}), NOW_MS).outcome).toBe("unknown");
     }
   });
 });
 
 const everyField = {
+  content: "hello",
   orderId: "42",
   rideId: "7",
   bookingId: "b1",
@@ -278,4 +289,49 @@ const everyField = {
   porterId: "p1",
   driverId: "d1",
   status: "s",
+  offerId: "o1",
+  porterIds: ["p1"],
 };
+
+describe("an offer", () => {
+  const data = { ...order, offerId: "o1", driverIds: ["d1", "d2"], fare: 9.5 };
+  function offered(more: Record<string, unknown>, occurredAtMs = 0) {
+    const [action] = actionsOf("job.offer.created", { ...data, ...more }, { occurredAtMs });
+    if (action?.type !== "offer") throw new Error("an offer was expected");
+    return action.request;
+  }
+
+  it("has what is not known of it as its data, and counts its time from when it happened", () => {
+    expect(offered({})).toMatchObject({
+      offerId: "o1",
+      subjectId: "42",
+      mode: "all_at_once",
+      candidates: ["d1", "d2"],
+      data: { fare: 9.5 },
+      expiresAtMs: NOW_MS + 30_000,
+    });
+    expect(offered({}, NOW_MS - 10_000).expiresAtMs).toBe(NOW_MS + 20_000);
+    expect(offered({}, NOW_MS + 10_000).expiresAtMs).toBe(NOW_MS + 30_000);
+    expect(offered({ timeLimitMs: 5_000 }).expiresAtMs).toBe(NOW_MS + 5_000);
+    expect(offered({ mode: "one_by_one" }).expiresAtMs).toBe(NOW_MS + 30_000);
+    expect(offered({ mode: "one_by_one", candidateTimeLimitMs: 60_000 }).expiresAtMs).toBe(NOW_MS + 120_000);
+    expect(offered({ expiresAtMs: NOW_MS + 7_000 }).expiresAtMs).toBe(NOW_MS + 7_000);
+  });
+
+  it.each<[string, Record<string, unknown>, string]>([
+    ["without an id", { offerId: null }, "data.offerId"],
+    ["without a subject", { orderId: null }, "data.subjectId or orderId or rideId"],
+    ["to nobody", { driverIds: [] }, "data.driverIds"],
+    ["to what is no list", { driverIds: "d1" }, "data.driverIds"],
+    ["to what is no user", { driverIds: ["d 1"] }, "data.driverIds"],
+    ["to too many", { driverIds: Array.from({ length: 101 }, (_, index) => index) }, "data.driverIds"],
+    ["to one twice", { driverIds: ["d1", "d1"] }, "data.candidateIds"],
+    ["in no known mode", { mode: "auction" }, "data.mode"],
+    ["for a moment", { timeLimitMs: 5 }, "data.timeLimitMs"],
+    ["for ever", { timeLimitMs: 1e12 }, "data.timeLimitMs"],
+    ["with half a millisecond", { candidateTimeLimitMs: 1500.5 }, "data.candidateTimeLimitMs"],
+    ["that is too large", { text: "x".repeat(20_000) }, "data.data"],
+  ])("%s is unreadable", (_, more, reason) => {
+    expect(() => offered(more)).toThrow(reason);
+  });
+});

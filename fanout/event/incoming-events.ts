@@ -8,16 +8,28 @@ import { GatewayError } from "#proto/errors.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import { channelOf, parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { EventBody } from "#fanout/channel/event-types.js";
+import type { MessageToSend } from "#fanout/chat/chat.js";
 import type { Participation, Relation } from "#fanout/directory/directory.js";
+import type { OfferRequest } from "#fanout/offer/offer-request.js";
 import type { CheckedEnvelope } from "./envelope.js";
 import { EventFields } from "./event-fields.js";
 import { UnreadableRecord } from "./event-source.js";
+import { offerOf } from "./incoming-offers.js";
+import { messageOf } from "./incoming-messages.js";
 
 /** One thing to do. They are listed in the order in which they must be done. */
 export type Action =
   | { readonly type: "grant"; readonly participation: Participation }
   | { readonly type: "publish"; readonly channel: Channel; readonly event: Event; readonly version?: number }
   | { readonly type: "end"; readonly channel: Channel; readonly userId: string }
+  | { readonly type: "offer"; readonly request: OfferRequest }
+  | { readonly type: "say"; readonly message: MessageToSend }
+  | {
+      readonly type: "withdrawOffer";
+      readonly app: string;
+      readonly offerId: string;
+      readonly reason: string;
+    }
   /** Ends everybody's part, or that of all with this relation. */
   | { readonly type: "endAll"; readonly channel: Channel; readonly relation?: Relation };
 
@@ -76,6 +88,9 @@ export const INCOMING_EVENTS: ReadonlyMap<string, Mapping | "ignored"> = new Map
     ["ride.status.changed", statusChanged(RIDE)],
     ["ride.completed", statusChanged(RIDE, "completed")],
     ["ride.cancelled", statusChanged(RIDE, "cancelled")],
+    ["job.offer.created", offerCreated],
+    ["job.offer.withdrawn", offerWithdrawn],
+    ["message.sent", messageSent],
     ["booking.*", bookingChanged],
     ["notification.created", notificationCreated],
     ["porter.*", "ignored"],
@@ -154,6 +169,11 @@ function bookingChanged(incoming: Incoming): readonly Action[] {
   return [publish(incoming, channel, { $case: "bookingUpdate", value })];
 }
 
+function messageSent(incoming: Incoming): readonly Action[] {
+  const message = messageOf(incoming.envelope, incoming.fields);
+  return message === undefined ? [] : [{ type: "say", message }];
+}
+
 function notificationCreated(incoming: Incoming): readonly Action[] {
   const { envelope, fields } = incoming;
   const channelName = fields.text("channel");
@@ -169,6 +189,15 @@ function notificationCreated(incoming: Incoming): readonly Action[] {
     data: fields.object("data"),
   };
   return [publish(incoming, channel, { $case: "notification", value })];
+}
+
+function offerCreated({ envelope, fields, nowMs }: Incoming): readonly Action[] {
+  return [{ type: "offer", request: offerOf(envelope, fields, nowMs) }];
+}
+
+function offerWithdrawn({ envelope, fields }: Incoming): readonly Action[] {
+  const reason = fields.text("reason");
+  return [{ type: "withdrawOffer", app: envelope.app, offerId: fields.id("offerId"), reason }];
 }
 
 function namedChannel(app: string, name: string): Channel {

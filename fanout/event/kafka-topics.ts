@@ -10,6 +10,8 @@ export interface WantedTopic {
   readonly topic: string;
   /** For a topic that is made; -1 is the cluster's default. */
   readonly partitions: number;
+  /** For a topic that is made, what differs from the cluster's defaults. */
+  readonly config?: Readonly<Record<string, string>>;
 }
 
 const CREATE_TIMEOUT_MS = 5_000;
@@ -28,11 +30,18 @@ export async function ensureTopics(
 ): Promise<readonly MissingTopic[]> {
   const present = new Set(await admin.listTopics());
   const missing: MissingTopic[] = [];
-  for (const { topic, partitions } of wanted) {
+  for (const { topic, partitions, config = {} } of wanted) {
     if (present.has(topic)) continue;
     try {
       await admin.createTopics({
-        topics: [{ topic, numPartitions: partitions, replicationFactor: -1 }],
+        topics: [
+          {
+            topic,
+            numPartitions: partitions,
+            replicationFactor: -1,
+            configEntries: Object.entries(config).map(([name, value]) => ({ name, value })),
+          },
+        ],
         waitForLeaders: true,
         timeout: CREATE_TIMEOUT_MS,
       });

@@ -34,6 +34,8 @@ class Consumer {
       },
       participations,
       directory,
+      chat: { say: () => Promise.reject(new Error("nothing is said")) },
+      offers: { create: () => Promise.resolve("created"), withdraw: () => Promise.resolve() },
       logger: SILENT,
       now: Date.now,
     });

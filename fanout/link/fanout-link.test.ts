@@ -31,6 +31,7 @@ beforeEach(() => {
       confirm: (_link, { session, positions }) =>
         heard.push(`confirm ${session} ${Object.keys(positions).join()}`),
       close: (_link, { session }) => heard.push(`close ${session}`),
+      verified: () => undefined,
       release: (_link, session) => heard.push(`release ${session}`),
       status: () => ({ sessions: 7, onlineUsers: 5, dependencies: [], storeTimeUs: 3, accepting: true }),
       ended: () => heard.push("ended"),

@@ -18,6 +18,7 @@ import {
   type FanoutItem,
   type FanoutStatus,
   type OpenSession,
+  type TokenVerified,
   type UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
@@ -33,6 +34,7 @@ export interface FanoutLinkListener {
   confirm(link: FanoutLink, confirm: ConfirmPositions): void;
   close(link: FanoutLink, close: CloseSession): void;
   release(link: FanoutLink, session: number): void;
+  verified(link: FanoutLink, verified: TokenVerified): void;
   /** What the edge's `/health` must say. */
   status(): Omit<FanoutStatus, "sequence">;
   ended(link: FanoutLink): void;
@@ -90,6 +92,11 @@ export class FanoutLink {
 
   get isOpen(): boolean {
     return this.#hello !== undefined && !this.#isEnded;
+  }
+
+  /** Whether the edge has this optional behaviour. */
+  hasFeature(name: string): boolean {
+    return this.#hello?.features.includes(name) === true;
   }
 
   get queuedBytes(): number {
@@ -209,6 +216,9 @@ export class FanoutLink {
         return;
       case "release":
         listener.release(this, item.value.session);
+        return;
+      case "verified":
+        listener.verified(this, item.value);
         return;
       case "credit":
         this.#writer.grant(item.value.bytes);

@@ -43,6 +43,7 @@ function link(creditBytes = 1 << 24): { link: FanoutLink; edge: FakeEdge } {
       frame: nothing,
       confirm: nothing,
       close: nothing,
+      verified: () => undefined,
       release: nothing,
       status: () => ({ sessions: 0, onlineUsers: 0, dependencies: [], storeTimeUs: 0, accepting: true }),
       ended: nothing,

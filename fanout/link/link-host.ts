@@ -82,6 +82,7 @@ export class LinkHost {
         confirm: (from, confirm) => sessions.confirm(from, confirm),
         close: (from, close) => sessions.close(from, close),
         release: (from, number) => sessions.release(from, number),
+        verified: (from, verified) => sessions.verified(from, verified),
         status: () => this.#status(),
         ended: (ended) => {
           this.#links.delete(ended);

@@ -31,6 +31,7 @@ let locations: MemoryLocations;
 let handler: ReturnType<typeof locationUpdateHandler>;
 let session: ReturnType<typeof rememberedSession>["session"];
 let isSinkAway: boolean;
+let saidAvailable: boolean[];
 
 beforeEach(async () => {
   counters = new FanoutCounters();
@@ -38,6 +39,7 @@ beforeEach(async () => {
   delivered = [];
   records = [];
   isSinkAway = false;
+  saidAvailable = [];
   locations = new MemoryLocations();
   writer = new LocationWriter({ locations, counters });
   const publisher = new Publisher({
@@ -57,6 +59,7 @@ beforeEach(async () => {
     sampler: new LocationSampler({ sink, sampleEvery: 10, topic: "porter-events", counters }),
     publisher,
     counters,
+    availability: { saidBeside: (_worker, isAvailable) => saidAvailable.push(isAvailable) },
   });
   ({ session } = rememberedSession({ handle: () => undefined }));
   for (const [id, relation] of [

@@ -10,6 +10,7 @@ import type { Channel } from "#fanout/channel/channel.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { FrameContext, FrameHandler } from "#fanout/session/frame-handler.js";
+import type { Availability } from "#fanout/presence/availability.js";
 import type { LocationSampler } from "./location-sampler.js";
 import type { LocationWriter } from "./location-writer.js";
 import type { WorkerAssignments } from "./worker-assignments.js";
@@ -20,6 +21,7 @@ export interface LocationUpdateOptions {
   readonly sampler: LocationSampler;
   readonly publisher: Publisher;
   readonly counters: FanoutCounters;
+  readonly availability: Pick<Availability, "saidBeside">;
 }
 
 /** How far a device's clock may be ahead. */
@@ -75,6 +77,8 @@ function accept(
     available: update.available,
   };
   options.counters.locationUpdates += 1;
+  if (update.available !== undefined)
+    options.availability.saidBeside(session, update.available, receivedAtUs);
   options.writer.write({
     app,
     workerId: userId,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Event, OfferState } from "#proto/gen/realtime/client/v1/event.js";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { EVENT_TYPES, type EventBody } from "#fanout/channel/event-types.js";
 import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
 import { readEnvelope } from "#fanout/event/envelope.js";
@@ -44,11 +44,6 @@ const message = (more: object = {}): EventBody => ({
     recipientId: "",
     ...more,
   },
-});
-
-const offer = (state: OfferState): EventBody => ({
-  $case: "offer",
-  value: { offerId: "o1", state, subjectId: "42", expiresAtMs: 5, fencingNumber: 2, data: { fare: 9.5 } },
 });
 
 function said(from: OutboxEntry): { type: string; data: Readonly<Record<string, unknown>> } {
@@ -106,6 +101,8 @@ describe("the record of an event", () => {
       publisher: { publish: unreachable },
       participations: { grant: unreachable, end: unreachable, endAll: unreachable },
       directory: { participants: unreachable },
+      chat: { say: unreachable },
+      offers: { create: unreachable, withdraw: unreachable },
       logger: { debug: unreachable, info: unreachable, warn: unreachable, error: unreachable },
       now: () => 0,
     });
@@ -122,27 +119,9 @@ describe("the record of an event", () => {
       type: "chat.message.deleted",
       data: { messageId: "m1", ...ABOUT },
     });
-    expect(said(entry(offer(OfferState.OFFER_STATE_ACCEPTED)))).toEqual({
-      type: "offer.accepted",
-      data: {
-        offerId: "o1",
-        state: "accepted",
-        subjectId: "42",
-        expiresAtMs: 5,
-        fencingNumber: 2,
-        data: { fare: 9.5 },
-        ...ABOUT,
-      },
-    });
     expect(
       said(entry({ $case: "custom", value: { type: "note.added", data: { text: "x", channel: "mine" } } })),
     ).toEqual({ type: "note.added", data: { text: "x", ...ABOUT } });
-  });
-
-  it("has a type for every state of an offer", () => {
-    const states = Object.values(OfferState).filter((state) => state !== OfferState.OFFER_STATE_UNSPECIFIED);
-    const types = states.map((state) => said(entry(offer(state))).type);
-    expect(types.sort()).toEqual([...WRITTEN_TYPES.offer].sort());
   });
 
   it("has a type for every body that goes to a topic", () => {
@@ -172,7 +151,6 @@ describe("the record of an event", () => {
     ["that is not protobuf", { ...entry(message()), payload: Buffer.from([0xff, 0xff]) }],
     ["without a body", entry(undefined)],
     ["whose body is not written to Kafka", entry(typing())],
-    ["of a state of a later release", entry(offer(OfferState.OFFER_STATE_UNSPECIFIED))],
     ["without a topic", { ...entry(message()), topic: "" }],
     ["without an event id", { ...entry(message()), eventId: "" }],
     ["whose time is no time", entry(message(), { timeMs: Number.MAX_SAFE_INTEGER })],

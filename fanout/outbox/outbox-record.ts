@@ -3,7 +3,7 @@
  * gateway's own so that it is not read back. What cannot be said so is a dead letter: the event as it was
  * stored, with the reason.
  */
-import { Event, OfferState } from "#proto/gen/realtime/client/v1/event.js";
+import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { EventBody } from "#fanout/channel/event-types.js";
 import { DEAD_LETTER_HEADERS, deadLetterTopic } from "#fanout/event/dead-letter.js";
 import {
@@ -23,21 +23,14 @@ type Data = Readonly<Record<string, unknown>>;
 type Saying = { readonly type: string; readonly data: Data };
 type BodyOf<Case extends EventBody["$case"]> = Extract<EventBody, { $case: Case }>["value"];
 
-const OFFER_STATES: ReadonlyMap<OfferState, string> = new Map([
-  [OfferState.OFFER_STATE_OPEN, "open"],
-  [OfferState.OFFER_STATE_ACCEPTED, "accepted"],
-  [OfferState.OFFER_STATE_TAKEN, "taken"],
-  [OfferState.OFFER_STATE_WITHDRAWN, "withdrawn"],
-  [OfferState.OFFER_STATE_EXPIRED, "expired"],
-  [OfferState.OFFER_STATE_REJECTED, "rejected"],
-]);
-
-/** The types of events by body; `offer.` and what is custom are completed by the event. */
+/**
+ * The types of events by body. What is custom says its own; changes of offers come as such events too
+ * (`offer/offer-events.ts`).
+ */
 export const WRITTEN_TYPES = {
   chatMessage: "chat.message.sent",
   chatEdited: "chat.message.edited",
   chatDeleted: "chat.message.deleted",
-  offer: [...OFFER_STATES.values()].map((state) => `offer.${state}`),
   custom: "*",
 } as const;
 
@@ -114,8 +107,6 @@ function sayingOf(body: EventBody | undefined): Saying {
       return { type: WRITTEN_TYPES.chatEdited, data: { ...body.value } };
     case "chatDeleted":
       return { type: WRITTEN_TYPES.chatDeleted, data: { ...body.value } };
-    case "offer":
-      return { type: `offer.${stateOf(body.value.state)}`, data: offerData(body.value) };
     case "custom":
       return { type: body.value.type, data: body.value.data ?? {} };
     default:
@@ -129,19 +120,4 @@ function messageData({ clientMessageId, recipientId, ...message }: BodyOf<"chatM
     ...(clientMessageId !== "" && { clientMessageId }),
     ...(recipientId !== "" && { recipientId }),
   };
-}
-
-function offerData({ state, expiresAtMs, data, ...offer }: BodyOf<"offer">): Data {
-  return {
-    ...offer,
-    state: stateOf(state),
-    ...(expiresAtMs > 0 && { expiresAtMs }),
-    ...(data !== undefined && { data }),
-  };
-}
-
-function stateOf(state: OfferState): string {
-  const name = OFFER_STATES.get(state);
-  if (name === undefined) throw new PoisonEntry("its state is not one that this release knows");
-  return name;
 }

@@ -5,6 +5,7 @@
  * Entries are deleted by their ids, never by a range: after a failover ids may begin again below those that
  * were read, and a range would take along what nobody has sent.
  */
+import { outboxPayload } from "#fanout/offer/change-record.js";
 import { outboxKeys, outboxLeaseKey } from "#fanout/redis/keys.js";
 import type { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { bytesOf, integerOf, listOf, pairsOf } from "#fanout/redis/reply.js";
@@ -97,6 +98,9 @@ function readEntry(entry: unknown): OutboxEntry {
   const fields = new Map<string, Buffer>();
   for (const [field, value] of pairsOf(list)) fields.set(field.toString("latin1"), value);
   const text = (name: string): string => fields.get(name)?.toString() ?? "";
+  const payload = fields.get("payload") ?? Buffer.alloc(0);
+  // A script adds changes of offers without being able to encode their events.
+  const changeText = text("offer-change");
   return {
     id: bytesOf(id).toString("latin1"),
     topic: text("topic"),
@@ -106,6 +110,6 @@ function readEntry(entry: unknown): OutboxEntry {
     epoch: text("epoch"),
     offset: Number(text("offset")),
     timeMs: Number(text("time")),
-    payload: fields.get("payload") ?? Buffer.alloc(0),
+    payload: changeText === "" ? payload : outboxPayload(payload, { eventId: text("event"), changeText }),
   };
 }

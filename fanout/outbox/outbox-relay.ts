@@ -67,6 +67,11 @@ export class OutboxRelay {
     return this.#leases.count;
   }
 
+  /** The partitions whose leases it has. */
+  get partitions(): readonly number[] {
+    return this.#leases.partitions();
+  }
+
   get waiting(): OutboxWaiting {
     return this.#waiting;
   }

@@ -3,7 +3,7 @@ import { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import { channelOf } from "#fanout/channel/channel.js";
 import type { Relation } from "#fanout/directory/directory.js";
-import { capabilityOf, mayFollow, mayPublish, needsParticipation } from "./policy.js";
+import { capabilityOf, mayFollow, mayPublish, maySeePresence, needsParticipation } from "./policy.js";
 
 const CAPABILITIES = {
   porter: "worker",
@@ -15,6 +15,7 @@ const CAPABILITIES = {
   merchant: "merchant",
   admin: "admin",
   user: "user",
+  anonymous: "anonymous",
 } as const;
 const RELATIONS: readonly (Relation | undefined)[] = ["owner", "assigned", "member", "merchant", undefined];
 
@@ -46,7 +47,8 @@ describe("following a channel", () => {
       const participation =
         relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
       const isOwn = kind === "user" && id === "u1";
-      const isAllowed = role === "admin" || (kind === "user" ? isOwn : relation !== undefined);
+      const isTheirs = kind === "user" ? isOwn : relation !== undefined;
+      const isAllowed = role === "admin" || kind === "public" || (isTheirs && role !== "anonymous");
       expect(mayFollow(principal(role), channel, participation)).toBe(isAllowed);
       expect(mayFollow(principal(role, "another-app"), channel, participation)).toBe(false);
       // What is decided without the directory must not depend on it.
@@ -66,6 +68,8 @@ describe("publishing in a channel", () => {
     group: true,
     user: false,
     notification: false,
+    presence: false,
+    public: false,
   };
 
   it("is decided for every kind there is", () => {
@@ -77,7 +81,8 @@ describe("publishing in a channel", () => {
       const channel = channelOf("default", kind, id);
       const participation =
         relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
-      const isAllowed = role === "admin" || (PARTICIPANTS_PUBLISH[kind] === true && relation !== undefined);
+      const isParticipant = relation !== undefined && role !== "anonymous";
+      const isAllowed = role === "admin" || (PARTICIPANTS_PUBLISH[kind] === true && isParticipant);
       expect(mayPublish(principal(role), channel, participation)).toBe(isAllowed);
       expect(mayPublish(principal(role, "another-app"), channel, participation)).toBe(false);
       if (!needsParticipation(principal(role), channel)) {
@@ -90,5 +95,24 @@ describe("publishing in a channel", () => {
     const channel = channelOf("default", "planet", "1");
     const participation = { channel, userId: "u1", relation: "owner", expiresAtMs: 2 ** 50 } as const;
     expect(mayPublish(principal("customer"), channel, participation)).toBe(false);
+  });
+});
+
+describe("seeing presence", () => {
+  it.each(table)(
+    "of kind $kind as $role who is its $relation is for who may follow it",
+    ({ role, relation, kind }) => {
+      const channel = channelOf("default", kind, "42");
+      const participation =
+        relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
+      expect(maySeePresence(principal(role), channel, participation)).toBe(
+        role !== "anonymous" && mayFollow(principal(role), channel, participation),
+      );
+    },
+  );
+
+  it("is for nobody without an account, also in public channels", () => {
+    const channel = channelOf("default", "public", "news");
+    expect(maySeePresence(principal("anonymous"), channel, undefined)).toBe(false);
   });
 });

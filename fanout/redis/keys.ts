@@ -30,6 +30,8 @@ export interface ChannelKeys extends OutboxKeys {
   readonly participants: string;
   /** Changes with it. */
   readonly participantsVersion: string;
+  /** Hash: how many messages were said, and how far each user has got and read. */
+  readonly chat: string;
   /** The sharded pub/sub channel. */
   readonly pubsub: string;
 }
@@ -79,6 +81,7 @@ function makeChannelKeys(channel: Channel): ChannelKeys {
     latest: `${base}:latest`,
     participants: `${base}:participants`,
     participantsVersion: `${base}:participants-version`,
+    chat: `${base}:chat`,
     pubsub: base,
     ...outboxOf(partition),
   };
@@ -129,16 +132,158 @@ export function resumableKeys(owner: { app: string; userId: string }, sessionId:
   return { partition, record: `${recordPrefix}${part}`, recordPrefix, part, index: `${base}:resumables` };
 }
 
+/** What is revoked. */
+export interface RevocationKeys {
+  readonly partition: Partition;
+  /** Hash: by subject, what of it is revoked and until when. */
+  readonly revocations: string;
+  /** Sorted set: subjects by the version of their last change. */
+  readonly versions: string;
+  /** Sorted set: subjects by the end of their time. */
+  readonly expiries: string;
+  /** Epoch and version of the last change. */
+  readonly mark: string;
+  /** The sharded pub/sub channel that says when something was added. */
+  readonly news: string;
+}
+
+export function revocationKeys(name = "revocations"): RevocationKeys {
+  const partition = partitionOf(name);
+  const base = `${partition.prefix}${name}`;
+  return {
+    partition,
+    revocations: base,
+    versions: `${base}:versions`,
+    expiries: `${base}:expiries`,
+    mark: `${base}:mark`,
+    news: `${base}:news`,
+  };
+}
+
 export function locationKey(app: string, workerId: string): PlacedKey {
   const subject = `${keyPart(app)}/${keyPart(workerId)}`;
   const partition = partitionOf(subject);
   return { partition, key: `${partition.prefix}location:${subject}` };
 }
 
+/** Where a user's token bucket of a class of frames is kept, beside the user's others. */
+export function limitKey(owner: { app: string; userId: string }, limitClass: string): PlacedKey {
+  const { partition, base } = userBase(owner.app, owner.userId);
+  return { partition, key: `${base}:limit:${keyPart(limitClass)}` };
+}
+
 export function edgeLeaseKey(incarnation: string): PlacedKey {
   const subject = `edge:${keyPart(incarnation)}`;
   const partition = partitionOf(subject);
   return { partition, key: `${partition.prefix}${subject}` };
+}
+
+/** What a partition knows of presence. */
+export interface PresenceIndexKeys {
+  readonly partition: Partition;
+  /** Sorted set: subjects by the time at which something is to be done about them. */
+  readonly due: string;
+  /** Hash: how many users are online, by app. */
+  readonly online: string;
+  /** What the keys of places begin with; behind it stands the place. Hash: generations by connection. */
+  readonly placePrefix: string;
+}
+
+export interface UserPresenceKeys extends PresenceIndexKeys {
+  /** Hash: whether the user is there, since when they are not, and whether that was told. */
+  readonly presence: string;
+  /** Hash: generation and place of each connection. */
+  readonly connections: string;
+}
+
+export interface MemberKeys extends PresenceIndexKeys {
+  /** Hash: memberships by user. */
+  readonly memberships: string;
+  /** Sorted set: the members, in the order of their ids. */
+  readonly members: string;
+}
+
+/** By the partition's index. */
+export function presenceIndexKeys(index: number): PresenceIndexKeys {
+  return presenceIndexOf(partitionAt(index));
+}
+
+export function userPresenceKeys(app: string, userId: string): UserPresenceKeys {
+  const { partition, base } = userBase(app, userId);
+  const presence = `${base}:presence`;
+  return { ...presenceIndexOf(partition), presence, connections: `${presence}-connections` };
+}
+
+export function memberKeys(channel: Channel): MemberKeys {
+  const { partition, pubsub: base } = channelKeys(channel);
+  return { ...presenceIndexOf(partition), memberships: `${base}:memberships`, members: `${base}:members` };
+}
+
+/** Sorted set: places by the time of their last renewal. */
+export function presencePlacesKey(): PlacedKey {
+  const partition = partitionOf("presence-places");
+  return { partition, key: `${partition.prefix}presence-places` };
+}
+
+function presenceIndexOf(partition: Partition): PresenceIndexKeys {
+  const base = `${partition.prefix}presence`;
+  return { partition, due: `${base}-due`, online: `${base}-online`, placePrefix: `${base}-place:` };
+}
+
+/** The offers of a partition. */
+export interface OfferPartitionKeys extends OutboxKeys {
+  /** Sorted set: the open offers by when time changes them. */
+  readonly deadlines: string;
+  /** Sorted set: the offers with changes that are not delivered, by the time of the oldest. */
+  readonly undelivered: string;
+}
+
+export interface OfferKeys extends OfferPartitionKeys {
+  /** Hash: the offer's terms and where it stands. */
+  readonly offer: string;
+  /** Hash: its changes that are not delivered, by revision. */
+  readonly changes: string;
+  /** Its name within the partition's sorted sets: `app/offer`. */
+  readonly member: string;
+}
+
+export function offerKeys({ app, offerId }: { app: string; offerId: string }): OfferKeys {
+  const subject = `${keyPart(app)}/offer:${keyPart(offerId)}`;
+  const partition = partitionOf(subject);
+  const offer = `${partition.prefix}offer:${subject}`;
+  return {
+    offer,
+    changes: `${offer}:changes`,
+    member: `${keyPart(app)}/${keyPart(offerId)}`,
+    ...offersOf(partition),
+  };
+}
+
+/** By the partition's index. */
+export function offerPartitionKeys(index: number): OfferPartitionKeys {
+  return offersOf(partitionAt(index));
+}
+
+/** The last fencing number of an order or ride. */
+export function fencingNumberKey(app: string, subjectId: string): PlacedKey {
+  const subject = `${keyPart(app)}/subject:${keyPart(subjectId)}`;
+  const partition = partitionOf(subject);
+  return { partition, key: `${partition.prefix}fencing-number:${subject}` };
+}
+
+/** Sorted set: the offers that a user was asked about, by when their time is over. */
+export function askedOffersKey(app: string, userId: string): PlacedKey {
+  const { partition, base } = userBase(app, userId);
+  return { partition, key: `${base}:offers` };
+}
+
+function offersOf(partition: Partition): OfferPartitionKeys {
+  const { prefix } = partition;
+  return {
+    deadlines: `${prefix}offer-deadlines`,
+    undelivered: `${prefix}offers-undelivered`,
+    ...outboxOf(partition),
+  };
 }
 
 function userBase(app: string, userId: string): { readonly partition: Partition; readonly base: string } {

@@ -52,8 +52,8 @@ describe("keys", () => {
     const channel = channelKeys(channelOf("default", "order", "42"));
     const user = userKeys("default", "u1");
     const keys = Object.values(channel).filter((key) => typeof key === "string");
-    expect(keys).toHaveLength(10);
-    expect(new Set(keys).size).toBe(10);
+    expect(keys).toHaveLength(11);
+    expect(new Set(keys).size).toBe(11);
     for (const key of keys) expect(key.startsWith(channel.partition.prefix)).toBe(true);
     expect(user.sessions.startsWith(user.partition.prefix)).toBe(true);
     expect(user.participations.startsWith(user.partition.prefix)).toBe(true);

@@ -13,6 +13,7 @@ import { replay, type Replay, type ReplayBudget } from "#fanout/channel/replay.j
 import { PartUnknownError, type Directory, type Participation } from "#fanout/directory/directory.js";
 import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
 import { mayFollow, needsParticipation } from "#fanout/policy/policy.js";
+import type { Presence } from "#fanout/presence/presence.js";
 import type { ServerBody } from "./frame-handler.js";
 import type { Session } from "./session.js";
 import { subscribed } from "./subscription-frames.js";
@@ -25,6 +26,7 @@ export interface ChannelEntryOptions {
   readonly broker: Broker;
   readonly directory: Directory;
   readonly lastKnown: LastKnownLocations;
+  readonly presence: Pick<Presence, "refreshValue">;
 }
 
 export interface EntryRequest {
@@ -58,12 +60,17 @@ export class ChannelEntry {
     let lastKnown: readonly LatestValue[] = [];
     await this.enter({
       ...request,
-      prepare: async (followed) => void (lastKnown = await this.#lastKnownOf(followed)),
+      prepare: async (followed) => {
+        lastKnown = await this.#lastKnownOf(followed);
+        await this.#options.presence.refreshValue(followed);
+      },
       join: (followed, missed) => {
         // What came through the channel meanwhile is newer than what was read.
         const known = followed.freshLatest();
         const latest = known.some(isLocation) ? known : [...known, ...lastKnown];
-        answer(subscribed(followed, { recovered: missed.isComplete, latest, position: missed.from }));
+        answer(
+          subscribed(session, followed, { recovered: missed.isComplete, latest, position: missed.from }),
+        );
         for (const event of missed.events) session.sendMissed(followed, event);
         // What is told here is not received yet. Until it is, a resume must find the same loss again.
         // Nor is a position that the client says kept as one that it was given, where it is not found to be one.

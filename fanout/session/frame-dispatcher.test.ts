@@ -6,6 +6,7 @@ import { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import { Framing } from "#proto/gen/realtime/link/v1/link.js";
 import { SILENT } from "#test/support/fanout-core.js";
 import { rememberedSession } from "#test/support/remembered-session.js";
+import { FrameGate } from "#fanout/limits/frame-gate.js";
 import { FanoutCounters } from "../fanout-counters.js";
 import { FrameDispatcher } from "./frame-dispatcher.js";
 import { ANSWERED, type FrameContext, type FrameHandlers } from "./frame-handler.js";
@@ -17,7 +18,8 @@ function setUp(handlers: FrameHandlers, nowUs = 1) {
   const counters = new FanoutCounters();
   const error = vi.fn();
   const clock = { nowUs: () => nowUs };
-  const dispatcher = new FrameDispatcher({ handlers, clock, counters, logger: { ...SILENT, error } });
+  const gate = new FrameGate({ counters });
+  const dispatcher = new FrameDispatcher({ handlers, gate, clock, counters, logger: { ...SILENT, error } });
   const { session, sent } = rememberedSession({ handle: dispatcher.handle });
   const answers = (): ServerFrame[] =>
     sent.flatMap((item) => (item.$case === "frame" ? [ServerFrame.decode(item.value.payload)] : []));
@@ -151,6 +153,7 @@ describe("a frame in JSON framing", () => {
     const clock = { nowUs: () => 1 };
     const dispatcher = new FrameDispatcher({
       handlers: { ping: () => PONG },
+      gate: new FrameGate({ counters }),
       clock,
       counters,
       logger: SILENT,

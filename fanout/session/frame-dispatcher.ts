@@ -1,12 +1,13 @@
 /**
- * From a frame's bytes to its handler and back to the answer: decoding, dispatch by body, and the one
- * boundary at which what goes wrong becomes an error frame.
+ * From a frame's bytes to its handler and back to the answer: decoding, the gate of the rate limits, dispatch
+ * by body, and the one boundary at which what goes wrong becomes an error frame.
  */
 import { randomUUID } from "node:crypto";
 import { GatewayError, toGatewayError } from "#proto/errors.js";
 import { decodeClientFrame, UnusableFrame } from "#proto/frame-codec.js";
 import type { ClientFrame } from "#proto/gen/realtime/client/v1/client_frame.js";
 import type { UpFrame } from "#proto/gen/realtime/link/v1/link.js";
+import type { FrameGate } from "#fanout/limits/frame-gate.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import type { StoreClock } from "../store-clock.js";
@@ -29,26 +30,46 @@ export class FrameDispatcher {
   constructor(
     private readonly options: {
       readonly handlers: FrameHandlers;
+      readonly gate: FrameGate;
       readonly clock: StoreClock;
       readonly counters: FanoutCounters;
       readonly logger: Logger;
     },
   ) {}
 
-  /** Never throws; returns a promise only where the handler must wait. */
+  /** Never throws; returns a promise only where the handler must wait, or the gate. */
   readonly handle = (session: Session, up: UpFrame): Promise<void> | undefined => {
-    let frame: ClientFrame;
-    try {
-      frame = decodeClientFrame(session.framing, up.payload);
-    } catch (thrown) {
-      countOne(this.options.counters.framesReceived, `${session.namespace} invalid`);
-      const replyTo = thrown instanceof UnusableFrame ? thrown.frameId : 0;
-      this.#fail(session, up, { thrown, replyTo, correlationId: "" });
+    const frame = readFrame(session, up);
+    const bodyType = frame instanceof Unreadable ? undefined : frame.body?.$case;
+    countOne(this.options.counters.framesReceived, `${session.namespace} ${bodyType ?? "invalid"}`);
+    const waitMs = this.options.gate.admit(session, up, bodyType);
+    if (typeof waitMs === "number") return this.#admit(session, up, frame, waitMs);
+    // Where the session has ended meanwhile, its edge has taken it, and this frame, to another home.
+    return waitMs.then((ms) => (session.isEnded ? undefined : this.#admit(session, up, frame, ms)));
+  };
+
+  #admit(
+    session: Session,
+    up: UpFrame,
+    frame: ClientFrame | Unreadable,
+    waitMs: number,
+  ): Promise<void> | undefined {
+    if (waitMs === 0) return this.#deal(session, up, frame);
+    const { gate } = this.options;
+    const isRead = !(frame instanceof Unreadable);
+    const thrown = gate.refusal(isRead ? frame.body?.$case : undefined, waitMs);
+    this.#fail(session, up, { thrown, replyTo: frame.id, correlationId: isRead ? frame.correlationId : "" });
+    gate.refused(session);
+    return undefined;
+  }
+
+  #deal(session: Session, up: UpFrame, frame: ClientFrame | Unreadable): Promise<void> | undefined {
+    if (frame instanceof Unreadable) {
+      this.#fail(session, up, { thrown: frame.thrown, replyTo: frame.id, correlationId: "" });
       return undefined;
     }
     const { body } = frame;
     if (body === undefined) return undefined; // The codec refuses frames without one.
-    countOne(this.options.counters.framesReceived, `${session.namespace} ${body.$case}`);
     const correlationId = frame.correlationId === "" ? randomUUID() : frame.correlationId;
     this.options.logger.debug(
       { correlationId, asks: body.$case, connectionId: session.connectionId },
@@ -91,7 +112,7 @@ export class FrameDispatcher {
       this.#fail(session, up, { thrown, replyTo: frame.id, correlationId });
       return undefined;
     }
-  };
+  }
 
   #fail(
     session: Session,
@@ -105,6 +126,23 @@ export class FrameDispatcher {
     if (error.kind === "internal") this.options.logger.error({ ...fields, err: thrown }, "a frame failed");
     else this.options.logger.debug(fields, "a frame was refused");
     session.answer({ replyTo, body: { $case: "error", value: error.toMessage() } }, up.upSequence);
+  }
+}
+
+/** What came instead of a frame. */
+class Unreadable {
+  constructor(
+    readonly thrown: unknown,
+    /** Of the frame that it was to be; 0 where not even that can be read. */
+    readonly id: number,
+  ) {}
+}
+
+function readFrame(session: Session, up: UpFrame): ClientFrame | Unreadable {
+  try {
+    return decodeClientFrame(session.framing, up.payload);
+  } catch (thrown) {
+    return new Unreadable(thrown, thrown instanceof UnusableFrame ? thrown.frameId : 0);
   }
 }
 

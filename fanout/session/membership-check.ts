@@ -6,8 +6,9 @@
 import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import type { Directory } from "#fanout/directory/directory.js";
+import type { DirectoryRecord } from "#fanout/directory/directory.js";
 import { mayFollow } from "#fanout/policy/policy.js";
+import { PRESENCE_KIND } from "#fanout/presence/presence-channel.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import { unsubscribed } from "./subscription-frames.js";
 import type { Session } from "./session.js";
@@ -17,7 +18,10 @@ const RETRY_MS = 1000;
 export class MembershipCheck {
   constructor(
     private readonly options: {
-      readonly directory: Directory;
+      readonly directory: {
+        /** What is known of a channel, of these users at least. */
+        recordOf(channel: Channel, among: readonly string[]): Promise<DirectoryRecord>;
+      };
       readonly channels: Channels;
       readonly counters: FanoutCounters;
     },
@@ -26,7 +30,10 @@ export class MembershipCheck {
   async check(channel: Channel, followers: readonly Session[]): Promise<void> {
     if (followers.length === 0) return;
     try {
-      const { parts, ended, isComplete, version } = await this.options.directory.recordOf(channel);
+      const { parts, ended, isComplete, version } = await this.options.directory.recordOf(
+        channel,
+        followers.map(({ principal }) => principal.userId),
+      );
       this.options.channels.get(channel)?.membersChecked(version);
       const byUser = new Map(parts.map((participation) => [participation.userId, participation]));
       for (const session of followers) {
@@ -44,6 +51,15 @@ export class MembershipCheck {
       const live = (): Session[] =>
         followers.filter((each) => !each.isEnded && each.follows.has(channel.key));
       setTimeout(() => void this.check(channel, live()), RETRY_MS).unref();
+    }
+  }
+
+  /** Whom a user may watch depends on what they take part in, which has changed or may have. */
+  checkWatched(sessions: Iterable<Session>): void {
+    for (const session of sessions) {
+      for (const { channel } of session.follows.values()) {
+        if (channel.kind === PRESENCE_KIND) void this.check(channel, [session]);
+      }
     }
   }
 

@@ -17,6 +17,7 @@ beforeEach(async () => {
   await memory.renewEdge(EDGE, 60_000);
   keeper = new RegistryKeeper({
     put: (record) => (isAway ? fail() : memory.put(record)),
+    admit: (record, many) => (isAway ? fail() : memory.admit(record, many)),
     remove: (record) => (isAway ? fail() : memory.remove(record)),
   });
 });

@@ -17,10 +17,10 @@ const WRITES_PER_TICK = 200;
 const MAX_OWED = 100_000;
 
 export class RegistryKeeper {
-  readonly #registry: Pick<SessionRegistry, "put" | "remove">;
+  readonly #registry: Pick<SessionRegistry, "put" | "admit" | "remove">;
   readonly #owed = new Map<string, Owed>();
 
-  constructor(registry: Pick<SessionRegistry, "put" | "remove">) {
+  constructor(registry: Pick<SessionRegistry, "put" | "admit" | "remove">) {
     this.#registry = registry;
   }
 
@@ -32,6 +32,15 @@ export class RegistryKeeper {
   /** Writes a record now; one that fails is written later. @throws GatewayError unavailable. */
   put(record: SessionRecord): Promise<void> {
     return this.#write({ record, action: "put" });
+  }
+
+  /** As `put`, with what the port's `admit` answers. @throws GatewayError unavailable. */
+  async admit(record: SessionRecord, many: number): Promise<readonly SessionRecord[]> {
+    const owed: Owed = { record, action: "put" };
+    this.#owe(owed);
+    const others = await this.#registry.admit(record, many);
+    this.#settle(owed);
+    return others;
   }
 
   /** Removes a record now; one that fails is removed later. @throws GatewayError unavailable. */
@@ -58,7 +67,11 @@ export class RegistryKeeper {
   async #write(owed: Owed): Promise<void> {
     this.#owe(owed);
     await this.#registry[owed.action](owed.record);
-    // Something newer may be owed of the same connection by now.
+    this.#settle(owed);
+  }
+
+  /** Something newer may be owed of the same connection by now. */
+  #settle(owed: Owed): void {
     if (this.#owed.get(owed.record.connectionId) === owed) this.#owed.delete(owed.record.connectionId);
   }
 

@@ -75,6 +75,11 @@ export class ResumableKeeper {
     else this.#save(record);
   }
 
+  /** The session is over: nothing of it is saved any more. */
+  drop(record: ResumableRecord): void {
+    this.#forget(record);
+  }
+
   /** Has records of live sessions saved again, at the pace of ticks: they live on, or the store has lost them. */
   refresh(records: Iterable<ResumableRecord>): void {
     for (const record of records) {

@@ -68,6 +68,15 @@ export class MemoryResumableSessions implements ResumableSessions {
     return "saved";
   }
 
+  async remove(owner: SessionOwner, sessionId: string): Promise<boolean> {
+    const key = userKey(owner);
+    const found = this.#find(owner, sessionId) !== undefined;
+    const ofUser = this.#users.get(key);
+    ofUser?.delete(sessionId);
+    if (ofUser?.size === 0) this.#users.delete(key);
+    return found;
+  }
+
   async resume(claim: ResumeClaim): Promise<ResumeAnswer> {
     const stored = this.#find(claim, claim.sessionId);
     if (stored === undefined) return { outcome: "gone" };

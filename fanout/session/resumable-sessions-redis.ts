@@ -13,10 +13,12 @@ import {
   type ResumeAnswer,
   type ResumeClaim,
   type SaveOutcome,
+  type SessionOwner,
   type SessionSave,
 } from "./resumable-sessions.js";
 
 const SAVE = loadScript(import.meta.url, "./lua/save-resumable.lua");
+const REMOVE = loadScript(import.meta.url, "./lua/remove-resumable.lua");
 const RESUME = loadScript(import.meta.url, "./lua/resume-session.lua");
 
 const DAY_MS = 24 * 3_600_000;
@@ -59,6 +61,16 @@ export class RedisResumableSessions implements ResumableSessions {
       default:
         throw new Error("an unknown outcome of save-resumable.lua");
     }
+  }
+
+  async remove(owner: SessionOwner, sessionId: string): Promise<boolean> {
+    const { partition, index, record, part } = resumableKeys(owner, sessionId);
+    const removed = await this.#connection.script(REMOVE, {
+      partition,
+      keys: [record, index],
+      args: [part],
+    });
+    return integerOf(removed) === 1;
   }
 
   async resume(claim: ResumeClaim): Promise<ResumeAnswer> {

@@ -83,6 +83,17 @@ export function describeResumableSessions(
       });
     });
 
+    it("removes a session, says whether there was one, and leaves the user's others", async () => {
+      await store.save(save());
+      await store.save(save({ sessionId: "s2" }));
+      expect(await store.remove({ app, userId: "u2" }, "s1")).toBe(false);
+      expect(await store.remove({ app, userId: "u1" }, "s1")).toBe(true);
+      expect(await store.remove({ app, userId: "u1" }, "s1")).toBe(false);
+      expect(await resume(1)).toEqual({ outcome: "gone" });
+      expect(await store.save(later({}))).toBe("missing");
+      expect(await resume(1, { sessionId: "s2" })).toMatchObject({ outcome: "resumed" });
+    });
+
     it("knows nothing of other sessions, users and apps", async () => {
       await store.save(save());
       expect(await resume(1, { sessionId: "s2" })).toEqual({ outcome: "gone" });

@@ -70,6 +70,8 @@ export interface ResumableSessions {
   readonly ttlMs: number;
   /** One atomic step. */
   save(save: SessionSave): Promise<SaveOutcome>;
+  /** It can be resumed no more. Answers whether there was one. */
+  remove(owner: SessionOwner, sessionId: string): Promise<boolean>;
   /**
    * Takes the session over for a connection and raises its generation, in one atomic step. Accepted is the
    * token of the stored generation; while no token after it is confirmed, also the one that was accepted last:

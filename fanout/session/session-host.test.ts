@@ -129,7 +129,7 @@ describe("users", () => {
     await open(3, "u2");
     const disconnect = async (connectionId: string): Promise<void> => {
       const kind = SignalKind.SIGNAL_KIND_DISCONNECT;
-      const signal = Signal.encode({ kind, connectionId, closeCode: 4203, reason: "" }).finish();
+      const signal = Signal.encode(Signal.fromPartial({ kind, connectionId, closeCode: 4203 })).finish();
       await core.elsewhere.tell(userChannel("default", "u1"), { signal });
       await turn();
     };

@@ -10,43 +10,59 @@ import {
   type CloseSession,
   type ConfirmPositions,
   type OpenSession,
+  type Principal,
+  type TokenVerified,
   type UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
 import { userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
+import type { Allowances } from "#fanout/limits/allowances.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
+import type { Revocation } from "#fanout/revocation/revocation.js";
 import type { WorkerAssignments } from "#fanout/location/worker-assignments.js";
+import type { PresenceKeeper } from "#fanout/presence/presence-keeper.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import type { FrameDispatcher } from "./frame-dispatcher.js";
 import type { MembershipCheck } from "./membership-check.js";
+import type { OpeningQueue } from "./opening-queue.js";
 import type { RegistryKeeper } from "./registry-keeper.js";
 import type { ResumableKeeper } from "./resumable-keeper.js";
 import { ResumableRecord } from "./resumable-record.js";
 import { Session } from "./session.js";
 import type { SessionOpener } from "./session-opener.js";
+import { SessionRefused } from "./session-refused.js";
 import { REPLACED_MESSAGE, type SessionResumer } from "./session-resumer.js";
+import type { TokenChecks } from "./token-checks.js";
+import type { TokenWatch } from "./token-watch.js";
 
 export interface SessionHostOptions {
   readonly channels: Channels;
   readonly registry: RegistryKeeper;
+  readonly presence: PresenceKeeper;
   readonly resumables: ResumableKeeper;
   readonly assignments: WorkerAssignments;
+  readonly allowances: Allowances;
   readonly dispatcher: FrameDispatcher;
+  readonly opening: OpeningQueue<Session>;
   readonly opener: SessionOpener;
   readonly resumer: SessionResumer;
   readonly membership: MembershipCheck;
+  readonly tokens: TokenWatch;
+  readonly tokenChecks: TokenChecks;
+  /** Told of each session that begins here, new or resumed; not of one that another home had. */
+  readonly onBegun?: (session: Session) => void;
   readonly counters: FanoutCounters;
   readonly logger: Logger;
 }
 
 const UNREADABLE = Symbol("a state that is none");
-const NO_STATE = new Uint8Array(0);
 /** Who said that they resume and do not are new after so long. */
 const FIRST_FRAME_MS = 5000;
 const RETRY_AFTER_MESSAGE = "the store is away; reconnect in a moment";
+const TOO_MANY_MESSAGE = "too many connect at once; reconnect in a moment";
 
 export class SessionHost {
   readonly #options: SessionHostOptions;
@@ -93,12 +109,16 @@ export class SessionHost {
         generation: snapshot?.generation ?? 1,
         isGenerationConfirmed: snapshot?.isGenerationConfirmed ?? false,
       }),
+      allowance: this.#options.allowances.enter(principal),
       sampleCounter: snapshot?.sampleCounter ?? 0,
       handle: this.#options.dispatcher.handle,
     });
     session.resumable.onReplaced = () => session.close(CloseCode.REPLACED, REPLACED_MESSAGE);
+    session.onFollowing = this.#options.presence.followingOf(session);
     this.#add(session);
-    void this.#begin(session, snapshot);
+    // What is said to the user of a live socket must be heard also while it waits; a new one is not there yet.
+    if (snapshot !== undefined) this.#hear(session);
+    void this.#enqueue(session, snapshot);
   }
 
   frame(link: FanoutLink, frame: UpFrame): void {
@@ -110,16 +130,37 @@ export class SessionHost {
     this.#byLink.get(link)?.get(number)?.confirm(positions);
   }
 
+  /** An edge has checked a token. */
+  verified(link: FanoutLink, verified: TokenVerified): void {
+    const session = this.#byLink.get(link)?.get(verified.session);
+    if (session !== undefined) this.#options.tokenChecks.answered(session, verified);
+  }
+
+  /** A session goes on with another token. */
+  refreshed(session: Session, before: Principal): void {
+    const { tokens, opener, membership } = this.#options;
+    tokens.refreshed(session, before);
+    opener.register(session).catch(() => this.#storeFailed());
+    if (session.principal.claimsJson === before.claimsJson) return;
+    for (const { channel } of session.follows.values()) void membership.check(channel, [session]);
+  }
+
+  /** These tokens count no more. */
+  revoked(revocations: readonly Revocation[]): void {
+    this.#options.tokens.revoked(revocations, (app, userId) => this.#byUser.get(`${app}/${userId}`) ?? []);
+  }
+
   close(link: FanoutLink, { session: number }: CloseSession): void {
     const session = this.#byLink.get(link)?.get(number);
     if (session === undefined) return;
-    if (session.isAwaitingFirst) {
+    if (session.isAwaitingFirst || (this.#options.opening.isWaiting(session) && session.hasAskedNothing)) {
       this.#remove(session);
       return;
     }
     // Who sends something and leaves has sent it.
     session.silence();
     session.whenIdle(() => {
+      this.#options.presence.gone(session);
       this.#remove(session);
       const { record } = session;
       if (record !== undefined) this.#options.registry.remove(record).catch(() => this.#storeFailed());
@@ -133,20 +174,26 @@ export class SessionHost {
     const release = (): void => {
       if (session.isEnded) return;
       link.flushAcknowledged();
-      // What was never open has nothing to hand on: the next home opens it anew.
-      const state = session.isOpen ? session.snapshot() : NO_STATE;
+      // What was not open here is opened by the next home with what this one was given.
+      const state = session.isOpen ? session.snapshot() : session.open.state;
+      this.#options.presence.moved(session);
       this.#remove(session);
       this.#options.counters.sessionsReleased += 1;
       link.send({ $case: "released", value: { session: number, state } });
     };
-    if (session.isAwaitingFirst) release();
+    if (session.isAwaitingFirst || this.#options.opening.isWaiting(session)) release();
     else session.whenIdle(release);
   }
 
   /** The edge is gone, or has taken its sessions elsewhere: their records are left to their new homes. */
   linkEnded(link: FanoutLink): void {
-    for (const session of this.#byLink.get(link)?.values() ?? []) this.#remove(session);
+    const { presence } = this.#options;
+    for (const session of this.#byLink.get(link)?.values() ?? []) {
+      presence.moved(session);
+      this.#remove(session);
+    }
     this.#byLink.delete(link);
+    presence.linkEnded(link);
   }
 
   /** A word about a channel that this fanout follows. */
@@ -166,13 +213,18 @@ export class SessionHost {
 
   /** Who takes part in the channel, or what the user takes part in, has changed or may have. */
   membersChanged(channel: Channel): void {
-    if (channel.kind === "user") this.#options.assignments.changed(channel.app, channel.id);
-    else void this.#options.membership.check(channel, this.#followersOf(channel));
+    if (channel.kind !== "user") {
+      void this.#options.membership.check(channel, this.#followersOf(channel));
+      return;
+    }
+    this.#options.assignments.changed(channel.app, channel.id);
+    this.#options.membership.checkWatched(this.#byUser.get(`${channel.app}/${channel.id}`) ?? []);
   }
 
   #disconnect(channel: Channel, signal: Signal): void {
     for (const session of this.#byUser.get(`${channel.app}/${channel.id}`) ?? []) {
       if (signal.connectionId !== "" && signal.connectionId !== session.connectionId) continue;
+      if (signal.endsSession) this.#options.resumables.drop(session.resumable);
       session.close(signal.closeCode, signal.reason);
     }
   }
@@ -182,6 +234,7 @@ export class SessionHost {
     for (const sessions of this.#byLink.values()) {
       const records = [...sessions.values()].flatMap(({ record }) => record ?? []);
       this.#options.registry.refresh(records);
+      this.#options.presence.refresh(sessions.values());
       this.#options.resumables.refresh([...sessions.values()].map(({ resumable }) => resumable));
     }
   }
@@ -200,40 +253,66 @@ export class SessionHost {
     return [...followers].filter((follower): follower is Session => follower instanceof Session);
   }
 
-  async #begin(session: Session, snapshot: SessionSnapshot | undefined): Promise<void> {
-    const { opener, counters, logger } = this.#options;
+  /** Has it opened in its turn. */
+  async #enqueue(session: Session, snapshot: SessionSnapshot | undefined): Promise<void> {
+    const { opening, counters } = this.#options;
+    const { awaitsResume, nextUpSequence } = session.open;
+    // Where the first frame was dealt with by an earlier home, there is nothing to wait for.
+    const isAwaited = snapshot === undefined && awaitsResume && nextUpSequence === 1;
+    // Before its turn, which others would wait for as long.
+    const first = isAwaited ? await session.firstFrame(FIRST_FRAME_MS) : undefined;
+    if (session.isEnded) return;
+    const begin = () => this.#begin(session, snapshot, first);
+    if (opening.enter(session, { isLive: snapshot !== undefined, begin })) return;
+    counters.sessionsRefused += 1;
+    this.#giveUp(session, TOO_MANY_MESSAGE);
+  }
+
+  async #begin(
+    session: Session,
+    snapshot: SessionSnapshot | undefined,
+    first: UpFrame | undefined,
+  ): Promise<void> {
+    const { opener, counters, logger, tokens } = this.#options;
     try {
-      if (snapshot === undefined) await this.#open(session);
+      await tokens.admit(session, snapshot === undefined ? "new" : "live");
+      if (snapshot === undefined) await this.#open(session, first);
       else {
         await opener.restore(session, snapshot);
         counters.sessionsRestored += 1;
       }
       if (session.isEnded) return;
+      this.#options.presence.registered(session);
       session.begin();
+      if (snapshot === undefined) this.#options.onBegun?.(session);
     } catch (error) {
       if (session.isEnded) return;
+      if (error instanceof SessionRefused) {
+        refuse(session, error, snapshot === undefined ? session.open.replyTo : undefined);
+        return;
+      }
       this.#storeFailed();
       logger.warn({ err: error, connectionId: session.connectionId }, "a session could not be opened");
-      session.close(CloseCode.OVERLOADED, RETRY_AFTER_MESSAGE);
-      session.fail();
+      this.#giveUp(session, RETRY_AFTER_MESSAGE);
     }
   }
 
-  /** Opens a session that has no home yet: a new one, or one that is continued. */
-  async #open(session: Session): Promise<void> {
+  /** Opens a session that has no home yet: a new one, or with its first frame one that is continued. */
+  async #open(session: Session, first: UpFrame | undefined): Promise<void> {
     const { opener, resumer, counters } = this.#options;
-    const { awaitsResume, nextUpSequence, replyTo } = session.open;
-    // Where the first frame was dealt with by an earlier home, there is nothing to wait for.
-    const isAwaited = awaitsResume && nextUpSequence === 1;
-    const first = isAwaited ? await session.firstFrame(FIRST_FRAME_MS) : undefined;
-    if (session.isEnded) return;
+    this.#hear(session);
     const outcome = first === undefined ? "not asked for" : await resumer.resume(session, first);
     if (outcome === "resumed") {
       counters.sessionsResumed += 1;
       return;
     }
-    await opener.openNew(session, outcome === "refused" ? 0 : replyTo);
+    await opener.openNew(session, outcome === "refused" ? 0 : session.open.replyTo);
     counters.sessionsOpened += 1;
+  }
+
+  #giveUp(session: Session, reason: string): void {
+    session.close(CloseCode.OVERLOADED, reason);
+    session.fail();
   }
 
   #add(session: Session): void {
@@ -245,21 +324,28 @@ export class SessionHost {
     const older = sessions.get(session.number);
     if (older !== undefined) this.#remove(older);
     sessions.set(session.number, session);
+    this.#options.tokens.arrived(session);
     const user = userKey(session);
     let ofUser = this.#byUser.get(user);
     if (ofUser === undefined) {
       ofUser = new Set<Session>();
       this.#byUser.set(user, ofUser);
-      const { app, userId } = session.principal;
-      this.#userChannels.set(user, this.#options.channels.acquire(userChannel(app, userId)));
     }
     ofUser.add(session);
     this.#sessions += 1;
   }
 
+  #hear(session: Session): void {
+    const user = userKey(session);
+    if (this.#userChannels.has(user)) return;
+    const { app, userId } = session.principal;
+    this.#userChannels.set(user, this.#options.channels.acquire(userChannel(app, userId)));
+  }
+
   #remove(session: Session): void {
     if (!this.#byLink.get(session.link)?.delete(session.number)) return;
     this.#sessions -= 1;
+    this.#options.opening.leave(session);
     for (const followed of session.follows.values()) {
       session.link.forget(session, followed);
       followed.followers.delete(session);
@@ -267,8 +353,10 @@ export class SessionHost {
     }
     session.follows.clear();
     session.end();
+    this.#options.tokens.left(session);
     session.resumable.onReplaced = undefined;
     this.#options.resumables.flush(session.resumable);
+    this.#options.allowances.leave(session.principal);
     const user = userKey(session);
     const ofUser = this.#byUser.get(user);
     ofUser?.delete(session);
@@ -293,6 +381,13 @@ function readState(state: Uint8Array): SessionSnapshot | undefined | typeof UNRE
   } catch {
     return UNREADABLE;
   }
+}
+
+/** `replyTo`: absent where the client takes the session for open. */
+function refuse(session: Session, error: SessionRefused, replyTo: number | undefined): void {
+  if (replyTo !== undefined) session.send({ replyTo, body: { $case: "error", value: error.toMessage() } });
+  session.close(error.closeCode, error.message);
+  session.fail();
 }
 
 function userKey({ principal }: Session): string {

@@ -6,6 +6,7 @@
  */
 import { UnsubscribeReason, type Welcome } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
+import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 import { GatewayError } from "#proto/errors.js";
 import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
 import { isBeforeHistory, type StreamPosition } from "#fanout/channel/broker.js";
@@ -17,10 +18,12 @@ import type { FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
 import type { ChannelEntry } from "./channel-entry.js";
 import type { RegistryKeeper } from "./registry-keeper.js";
+import type { SessionLimit } from "./session-limit.js";
 import type { ResumableKeeper } from "./resumable-keeper.js";
 import type { ResumeKeys } from "./resume-keys.js";
 import { signResumeToken } from "./resume-token.js";
 import type { Session } from "./session.js";
+import { SessionRefused } from "./session-refused.js";
 import { subscribed, unsubscribed } from "./subscription-frames.js";
 
 /** How long a session from another home waits for a store that does not answer, before it is told of a loss. */
@@ -35,6 +38,7 @@ export interface SessionOpenerOptions {
   readonly entry: ChannelEntry;
   readonly directory: Pick<Directory, "recordOf">;
   readonly registry: RegistryKeeper;
+  readonly limit: SessionLimit;
   readonly resumables: ResumableKeeper;
   readonly resumeKeys: ResumeKeys;
   readonly clock: StoreClock;
@@ -61,12 +65,17 @@ export class SessionOpener {
   /** @throws GatewayError unavailable while the store is away. */
   async openNew(session: Session, replyTo: number): Promise<void> {
     const { channels, resumables } = this.#options;
+    if (session.capability === "anonymous") {
+      await this.#openAnonymous(session, replyTo);
+      return;
+    }
     const own = channels.acquire(userChannel(session.principal.app, session.principal.userId));
     session.resumable.at(this.#options.clock.nowUs());
     // Where nobody of this user was here before, the position is not known before the record is made.
     session.resumable.follow(own.channel.name, own.position);
     try {
-      await Promise.all([own.active(), this.register(session), resumables.create(session.resumable)]);
+      await this.admit(session);
+      await Promise.all([own.active(), resumables.create(session.resumable)]);
       if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
     } catch (thrown) {
       channels.release(own);
@@ -76,8 +85,21 @@ export class SessionOpener {
       replyTo,
       body: { $case: "welcome", value: this.welcome(session, { resumed: false }) },
     });
-    session.send({ replyTo: 0, body: subscribed(own, { recovered: false, latest: [] }) });
+    session.send({
+      replyTo: 0,
+      body: subscribed(session, own, { recovered: false, latest: own.freshLatest() }),
+    });
     session.join(own, own.position, own.position);
+    session.opened();
+  }
+
+  /** Nobody's session has no channel of its own, and nothing of it is kept for a resume. */
+  async #openAnonymous(session: Session, replyTo: number): Promise<void> {
+    session.resumable.at(this.#options.clock.nowUs());
+    await this.admit(session);
+    if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
+    const welcome = this.welcome(session, { resumed: false });
+    session.send({ replyTo, body: { $case: "welcome", value: welcome } });
     session.opened();
   }
 
@@ -89,12 +111,14 @@ export class SessionOpener {
     // Clocks of two homes may differ by more than the way took: the later home's stamp must be the later one.
     session.resumable.at(Math.max(clock.nowUs(), snapshot.homeStampUs + 1));
     session.resumable.inherit(snapshot.channels);
+    session.connectedAtMs = snapshot.connectedAtMs;
     if (snapshot.enteredChannel !== "")
       session.lastEntry = { channel: snapshot.enteredChannel, upSequence: snapshot.enteredUpSequence };
     // The records serve others' questions and later connections; the session does not wait for them.
     this.register(session).catch(() => (counters.storeFailures += 1));
     // A home of the release before this one has given no token, and saved nothing.
-    if (snapshot.generation > 0) resumables.keepLater(session.resumable);
+    if (snapshot.generation > 0 && session.capability !== "anonymous")
+      resumables.keepLater(session.resumable);
     const tried = channels.map((channel) => this.#arrive(session, channel));
     await within(BEGIN_WITHIN_MS, Promise.all(tried));
     // The earlier home's state was behind its welcome, and so is every ping that is written from here on.
@@ -104,9 +128,24 @@ export class SessionOpener {
 
   /** Lets others know of the connection. @throws GatewayError unavailable; then it is done later. */
   async register(session: Session): Promise<void> {
-    const { registry, clock, fanoutId } = this.#options;
+    await this.#options.registry.put(this.#recordOf(session));
+  }
+
+  /** As `register`, for a connection that is new: its user may have too many. @throws SessionRefused too. */
+  async admit(session: Session): Promise<void> {
+    try {
+      await this.#options.limit.admit(this.#recordOf(session));
+    } catch (thrown) {
+      if (thrown instanceof SessionRefused) session.record = undefined;
+      throw thrown;
+    }
+  }
+
+  #recordOf(session: Session): SessionRecord {
+    const { clock, fanoutId } = this.#options;
     const { open, principal, link } = session;
     const nowUs = clock.nowUs();
+    if (session.connectedAtMs === 0) session.connectedAtMs = Math.floor(nowUs / 1000);
     session.record = {
       sessionId: session.sessionId,
       connectionId: session.connectionId,
@@ -117,10 +156,11 @@ export class SessionOpener {
       platform: open.platform,
       edgeIncarnation: link.edgeIncarnation,
       fanoutId,
-      connectedAtMs: Math.floor(nowUs / 1000),
+      connectedAtMs: session.connectedAtMs,
       generation: nowUs,
+      tokenId: principal.tokenId,
     };
-    await registry.put(session.record);
+    return session.record;
   }
 
   /** What is said first; from here on the session counts as welcomed. */
@@ -135,7 +175,8 @@ export class SessionOpener {
       userId: principal.userId,
       role: principal.role,
       serverId: link.edgeId,
-      resumeToken: signResumeToken(resumeKeys.signing, principal, resumable),
+      resumeToken:
+        session.capability === "anonymous" ? "" : signResumeToken(resumeKeys.signing, principal, resumable),
       tokenExpiresAtMs: principal.expiresAt * 1000,
       heartbeatIntervalMs: open.heartbeatIntervalMs,
       serverTimeMs: Math.floor(nowUs / 1000),
@@ -227,7 +268,10 @@ export class SessionOpener {
 
   #tellMissed(session: Session, followed: FollowedChannel, position: StreamPosition | undefined): void {
     forgetEntry(session, followed.channel.name);
-    session.send({ replyTo: 0, body: subscribed(followed, { recovered: false, latest: [], position }) });
+    session.send({
+      replyTo: 0,
+      body: subscribed(session, followed, { recovered: false, latest: [], position }),
+    });
   }
 
   /**

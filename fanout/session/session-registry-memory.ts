@@ -38,6 +38,14 @@ export class MemorySessionRegistry implements SessionRegistry {
     this.#sessions.set(key, ofUser);
   }
 
+  async admit(record: SessionRecord, many: number): Promise<readonly SessionRecord[]> {
+    const { app, userId, connectionId } = record;
+    // Nothing comes in between: both are done before the first of them gives way.
+    const [, all] = await Promise.all([this.put(record), this.ofUser(app, userId)]);
+    const others = all.filter((each) => each.connectionId !== connectionId);
+    return others.length < many ? [] : others;
+  }
+
   async remove(record: SessionRecord): Promise<void> {
     const key = userKey(record.app, record.userId);
     const ofUser = this.#sessions.get(key);

@@ -13,6 +13,7 @@ import type { SessionRegistry } from "./session-registry.js";
 import { oldestFirst, SWEEP_GRACE_MS } from "./session-order.js";
 
 const PUT = loadScript(import.meta.url, "./lua/put-session.lua");
+const ADMIT = loadScript(import.meta.url, "./lua/admit-session.lua");
 const REMOVE = loadScript(import.meta.url, "./lua/remove-sessions.lua");
 const READ = loadScript(import.meta.url, "./lua/read-sessions.lua");
 const RENEW_EDGE = loadScript(import.meta.url, "./lua/renew-edge.lua");
@@ -50,11 +51,28 @@ export class RedisSessionRegistry implements SessionRegistry {
     await this.#remove(record.app, record.userId, [record]);
   }
 
+  async admit(record: SessionRecord, many: number): Promise<readonly SessionRecord[]> {
+    const { partition, sessions } = userKeys(record.app, record.userId);
+    const encoded = Buffer.from(encode(SessionRecord, record));
+    const reply = await this.#connection.script(ADMIT, {
+      partition,
+      keys: [sessions],
+      args: [record.connectionId, record.generation, encoded, this.#ttlMs, many],
+    });
+    const all = await this.#living(record.app, record.userId, reply);
+    const others = all.filter(({ connectionId }) => connectionId !== record.connectionId);
+    return others.length < many ? [] : others;
+  }
+
   async ofUser(app: string, userId: string): Promise<readonly SessionRecord[]> {
     const { partition, sessions } = userKeys(app, userId);
-    const [now, stored] = listOf(
-      await this.#connection.script(READ, { partition, keys: [sessions], args: [] }),
-    );
+    const reply = await this.#connection.script(READ, { partition, keys: [sessions], args: [] });
+    return this.#living(app, userId, reply);
+  }
+
+  /** Those at live edges, oldest first, of what a script has read. */
+  async #living(app: string, userId: string, reply: unknown): Promise<readonly SessionRecord[]> {
+    const [now, stored] = listOf(reply);
     const nowMs = integerOf(now);
     const kept = [...pairsOf(stored)].map(([, bytes]) => ({
       record: SessionRecord.decode(bytes.subarray(PREFIX_BYTES)),

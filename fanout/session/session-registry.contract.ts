@@ -120,6 +120,39 @@ export function describeSessionRegistry(
       expect(await registry.ofUser(app, "u1")).toEqual([record]);
     });
 
+    it("admits a connection, and tells the user's others where there are many, oldest first", async () => {
+      await registry.put(session("c1", { connectedAtMs: 3 }));
+      await registry.put(session("c2", { connectedAtMs: 1 }));
+      await registry.put(session("c3", { userId: "u2" }));
+      const others = async (record: SessionRecord, many: number) =>
+        (await registry.admit(record, many)).map(({ connectionId }) => connectionId);
+      expect(await others(session("c4"), 3)).toEqual([]);
+      expect(await others(session("c5", { connectedAtMs: 4 }), 3)).toEqual(["c2", "c1", "c4"]);
+      expect(await others(session("c5"), 3)).toEqual(["c2", "c1", "c4"]);
+      expect((await registry.ofUser(app, "u1")).map(({ connectionId }) => connectionId)).toHaveLength(4);
+    });
+
+    it("counts only those at live edges among the others", async () => {
+      await registry.put(session("c1"));
+      await registry.put(session("c2", { edgeIncarnation: `unknown-${randomUUID()}` }));
+      expect(await registry.admit(session("c3"), 2)).toEqual([]);
+      expect(await registry.admit(session("c3"), 1)).toEqual([session("c1")]);
+    });
+
+    it("admits many at once so that each sees those that came before it", async () => {
+      const records = Array.from({ length: 20 }, (_, index) => session(`c${index}`));
+      const seen = await Promise.all(records.map((record) => registry.admit(record, 0)));
+      const counts = seen.map((others) => others.length).sort((left, right) => left - right);
+      expect(counts).toEqual(Array.from({ length: 20 }, (_, index) => index));
+    });
+
+    it("admits no older home's record over a newer one", async () => {
+      const newer = session("c1", { generation: 5 });
+      await registry.put(newer);
+      await registry.admit(session("c1", { generation: 4 }), 9);
+      expect(await registry.ofUser(app, "u1")).toEqual([newer]);
+    });
+
     it("takes any text for ids", async () => {
       for (const id of ["a:b", "{x}", "*", "a\nb", "é"]) {
         const incarnation = `${edge}${id}`;

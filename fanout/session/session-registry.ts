@@ -11,6 +11,11 @@ import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 export interface SessionRegistry {
   /** Keeps the record unless one of a greater generation is stored under the same connection. */
   put(record: SessionRecord): Promise<void>;
+  /**
+   * As `put`; answers the user's other connections at live edges as they were in that very moment, oldest first; none
+   * where there are fewer than `many`. Of several that come at once each sees those that came before it.
+   */
+  admit(record: SessionRecord, many: number): Promise<readonly SessionRecord[]>;
   /** Removes it unless a greater generation is stored. */
   remove(record: SessionRecord): Promise<void>;
   /** A user's connections at live edges, oldest first. */

@@ -28,6 +28,7 @@ import type { Cursor, ResumableSessions } from "./resumable-sessions.js";
 import type { ResumeKeys } from "./resume-keys.js";
 import { readResumeToken } from "./resume-token.js";
 import type { Session } from "./session.js";
+import { SessionRefused } from "./session-refused.js";
 import type { SessionOpener } from "./session-opener.js";
 import { unsubscribed } from "./subscription-frames.js";
 
@@ -78,7 +79,7 @@ export class SessionResumer {
       checkFrame(frame, first, clock);
       await this.#continue(session, frame.id, frame.body.value);
     } catch (thrown) {
-      if (session.isEnded) throw thrown;
+      if (session.isEnded || thrown instanceof SessionRefused) throw thrown;
       const error = toGatewayError(thrown);
       countOne(counters.requestErrors, error.kind);
       countOne(counters.resumesRefused, error.kind);
@@ -113,7 +114,7 @@ export class SessionResumer {
     for (const channel of surplus) session.resumable.unfollow(channel.name);
     resumables.keep(session.resumable);
     this.#closeReplaced(session, answer.replacedConnectionId);
-    await Promise.all([opener.register(session), this.#activate(wanted)]);
+    await Promise.all([opener.admit(session), this.#activate(wanted)]);
     mustBeHere(session);
     const welcome = opener.welcome(session, { resumed: true });
     session.send({ replyTo, body: { $case: "welcome", value: welcome } });
@@ -169,6 +170,7 @@ export class SessionResumer {
       connectionId,
       closeCode: CloseCode.REPLACED,
       reason: REPLACED_MESSAGE,
+      endsSession: false,
     }).finish();
     // Where it is not heard, the older connection's home finds out when it saves.
     this.#options.broker

@@ -22,6 +22,7 @@ import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
 import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
+import type { SessionAllowance } from "#fanout/limits/session-allowance.js";
 import type { GroupMember } from "#fanout/link/link-group.js";
 import type { ResumableRecord } from "./resumable-record.js";
 
@@ -31,6 +32,7 @@ export interface SessionOptions {
   readonly principal: Principal;
   /** Which session it is, and what is saved of it. */
   readonly resumable: ResumableRecord;
+  readonly allowance: SessionAllowance;
   readonly sampleCounter: number;
   /** Deals with one frame; never throws. Returns a promise only where it must wait. */
   readonly handle: (session: Session, frame: UpFrame) => Promise<void> | undefined;
@@ -51,9 +53,10 @@ export class Session implements GroupMember {
   readonly number: number;
   readonly connectionId: string;
   readonly framing: Framing;
-  readonly principal: Principal;
   readonly capability: Capability;
   readonly resumable: ResumableRecord;
+  /** What it may send. */
+  readonly allowance: SessionAllowance;
   readonly namespace: string;
   readonly open: OpenSession;
   readonly link: FanoutLink;
@@ -65,9 +68,14 @@ export class Session implements GroupMember {
   lastEntry: LastEntry | undefined;
   /** Locations since the last one that was sampled. */
   sampleCounter: number;
+  /** When its socket opened, by the store's clock in milliseconds; 0 before that is known. */
+  connectedAtMs = 0;
+  /** Told of each channel that it begins or ceases to follow, but not of those that it takes to another home. */
+  onFollowing: ((channel: Channel, isFollowed: boolean) => void) | undefined;
   /** Its entry in the registry of connections. */
   record: SessionRecord | undefined;
   readonly #handle: SessionOptions["handle"];
+  #principal: Principal;
   #frames: UpFrame[] = [];
   #lastUpSequence: number;
   #isWelcomed = false;
@@ -87,12 +95,17 @@ export class Session implements GroupMember {
     this.connectionId = options.open.connectionId;
     this.framing = options.open.framing;
     this.namespace = options.open.namespace;
-    this.principal = options.principal;
+    this.#principal = options.principal;
     this.capability = capabilityOf(options.principal.role);
     this.resumable = options.resumable;
+    this.allowance = options.allowance;
     this.sampleCounter = options.sampleCounter;
     this.#handle = options.handle;
     this.#lastUpSequence = options.open.nextUpSequence - 1;
+  }
+
+  get principal(): Principal {
+    return this.#principal;
   }
 
   get sessionId(): string {
@@ -110,6 +123,11 @@ export class Session implements GroupMember {
 
   get isAwaitingFirst(): boolean {
     return this.#firstCame !== undefined;
+  }
+
+  /** Nothing waits of it but the frame with which it resumes. */
+  get hasAskedNothing(): boolean {
+    return this.#frames.length <= (this.open.awaitsResume ? 1 : 0);
   }
 
   /** Of the frame that is being dealt with. */
@@ -130,6 +148,12 @@ export class Session implements GroupMember {
       const timer = setTimeout(settle, withinMs).unref();
       this.#firstCame = settle;
     });
+  }
+
+  /** It goes on with another token, of the same user, app and role; so does its edge. */
+  refresh(principal: Principal): void {
+    this.#principal = principal;
+    if (!this.#isSilent) this.link.send({ $case: "refresh", value: { session: this.number, principal } });
   }
 
   /** The first frame was dealt with while the session was being opened. */
@@ -251,6 +275,7 @@ export class Session implements GroupMember {
     channel.followers.add(this);
     this.resumable.follow(channel.channel.name, cursor);
     this.link.join(this, channel, after);
+    this.onFollowing?.(channel.channel, true);
   }
 
   leave(channel: FollowedChannel): void {
@@ -258,6 +283,7 @@ export class Session implements GroupMember {
     channel.followers.delete(this);
     this.resumable.unfollow(channel.channel.name);
     this.link.leave(this, channel);
+    this.onFollowing?.(channel.channel, false);
   }
 
   /** Gives the edge what the next home must know. Before the session is open that would be half of it. */
@@ -277,6 +303,7 @@ export class Session implements GroupMember {
       homeStampUs: this.resumable.homeStampUs,
       enteredChannel: this.lastEntry?.channel ?? "",
       enteredUpSequence: this.lastEntry?.upSequence ?? 0,
+      connectedAtMs: this.connectedAtMs,
     });
   }
 

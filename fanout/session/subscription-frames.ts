@@ -6,12 +6,14 @@ import type { Channel } from "#fanout/channel/channel.js";
 import { toPosition } from "#fanout/channel/event-frames.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { ServerBody } from "./frame-handler.js";
+import type { Session } from "./session.js";
 
 export function unsubscribed(channel: Channel, reason: UnsubscribeReason): ServerBody {
   return { $case: "unsubscribed", value: { channel: channel.name, reason } };
 }
 
 export function subscribed(
+  session: Session,
   followed: FollowedChannel,
   options: { recovered: boolean; latest: Iterable<LatestValue>; position?: StreamPosition | undefined },
 ): ServerBody {
@@ -23,7 +25,7 @@ export function subscribed(
       position: position && toPosition(position),
       recovered: options.recovered,
       latest: Array.from(options.latest, ({ payload }) => Event.decode(payload)),
-      minSendIntervalMs: 0,
+      minSendIntervalMs: session.capability === "worker" ? session.allowance.locationIntervalMs : 0,
     },
   };
 }

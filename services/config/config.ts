@@ -7,8 +7,13 @@ import type { JwtOptions } from "#edge/auth/jwt-verifier.js";
 import type { LinkClientTls } from "#edge/link/grpc-connect.js";
 import type { SlowSocketLimits } from "#edge/socket/socket-writer.js";
 import type { OutboxTopicsOptions } from "#fanout/channel/outbox-topics.js";
+import type { ChatSettings } from "#fanout/chat/chat-part.js";
+import type { RateLimits } from "#fanout/limits/rate-limits.js";
 import type { KafkaConnectionOptions } from "#fanout/event/kafka-connection.js";
+import type { PresenceSettings } from "#fanout/presence/presence.js";
 import type { RedisConnectionOptions } from "#fanout/redis/redis-clients.js";
+import type { SessionLimitSettings } from "#fanout/session/session-limit.js";
+import type { TokenSettings } from "#fanout/session/token-part.js";
 
 export type NodeEnvironment = "development" | "production" | "test";
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal" | "silent";
@@ -45,6 +50,10 @@ export interface SocketConfig {
   readonly tls: ServerTls | undefined;
   readonly jwt: JwtOptions;
   readonly trustUserType: boolean;
+  /** The app of sessions without a token; `undefined`: everybody needs one. */
+  readonly anonymousApp: string | undefined;
+  /** 0: nobody is warned. */
+  readonly tokenExpiryWarningMs: number;
   readonly allowedOrigins: readonly string[];
   readonly trustedProxies: number;
   readonly admission: AdmissionLimits;
@@ -95,6 +104,7 @@ export interface KafkaTopics {
   readonly orders: string;
   readonly porters: string;
   readonly notifications: string;
+  readonly revocations: string;
 }
 
 /** The part that holds the logic. */
@@ -105,15 +115,28 @@ export interface LogicConfig {
   readonly locationSampleEvery: number;
   readonly locationTtlMs: number;
   readonly sessionTtlMs: number;
+  readonly offerRetentionMs: number;
+  readonly tokens: TokenSettings;
+  readonly sessionLimit: SessionLimitSettings;
   readonly directoryRebuildWindowMs: number;
   /** Which of the apps' own events must reach Kafka too. */
   readonly outbox: OutboxTopicsOptions;
   /** That may wait for Kafka in each partition of the store. */
   readonly outboxMaxEvents: number;
+  readonly rateLimits: RateLimits;
+  readonly presence: PresenceConfig;
+  readonly chat: Required<ChatSettings>;
+  /** How long a user's own channel keeps what they have missed. */
+  readonly userChannelTtlMs: number;
   /** `undefined`: state is kept in the process. */
   readonly redis: RedisConnectionOptions | undefined;
   /** `undefined`: events stay in the process. */
   readonly kafka: KafkaConfig | undefined;
+}
+
+export interface PresenceConfig extends Required<PresenceSettings> {
+  readonly maxToldMembers: number;
+  readonly lastSeenTtlMs: number;
 }
 
 export interface EdgeConfig extends ProcessConfig, SocketConfig {

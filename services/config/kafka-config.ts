@@ -68,5 +68,6 @@ function readTopics(reader: EnvironmentReader): KafkaTopics {
     orders: reader.get(kafkaVariables.orderTopic),
     porters: reader.get(kafkaVariables.porterTopic),
     notifications: reader.get(kafkaVariables.notificationTopic),
+    revocations: reader.get(kafkaVariables.revocationTopic),
   };
 }

@@ -1,6 +1,7 @@
 /** The loaders: defaults, faults, what is open to whom, and that the schema lists exactly what is read. */
 import { describe, expect, test } from "vitest";
 import { DEFAULT_ADMISSION_LIMITS } from "#edge/admission/admission.js";
+import { DEFAULT_RATE_LIMITS } from "#fanout/limits/rate-limits.js";
 import { ConfigurationError, EnvironmentReader, type Environment } from "./environment-reader.js";
 import { loadEdgeConfig, loadFanoutConfig, loadGatewayConfig } from "./load.js";
 import { variablesOf } from "./schema.js";
@@ -62,6 +63,7 @@ describe("the schema and the loaders", () => {
       sessionTtlMs: 86_400_000,
       directoryRebuildWindowMs: 600_000,
       outbox: { customTypes: [], customTopic: "custom-events" },
+      rateLimits: DEFAULT_RATE_LIMITS,
       redis: undefined,
       kafka: undefined,
     });
@@ -118,6 +120,13 @@ describe("wrong values", () => {
     ],
     ["fanout", { KAFKA_SASL_USERNAME: "u" }, "KAFKA_SASL_USERNAME is set, but KAFKA_BROKERS"],
     ["fanout", { FANOUT_ROLES: "serve,cook" }, "FANOUT_ROLES"],
+    ["fanout", { RATE_LIMIT_CHAT: "off" }, "RATE_LIMIT_CHAT"],
+    ["fanout", { RATE_LIMIT_GENERAL: "0/60s" }, "RATE_LIMIT_GENERAL"],
+    ["gateway", { RATE_LIMIT_PING: "none" }, "RATE_LIMIT_PING"],
+    ["gateway", { RATE_LIMIT_CLOSE_AFTER: "0" }, "RATE_LIMIT_CLOSE_AFTER"],
+    ["fanout", { RATE_LIMIT_ROLES: "porter.cooking=1/1s" }, "RATE_LIMIT_ROLES"],
+    ["fanout", { RATE_LIMIT_ROLES: "porter.chat=off" }, "RATE_LIMIT_ROLES"],
+    ["fanout", { RATE_LIMIT_ROLES: "p.chat=1/1s,p.chat=2/1s" }, "says p.chat twice"],
     ["fanout", { API_TLS_CLIENT_CA_FILE: "ca.pem" }, "API_TLS_CLIENT_CA_FILE needs"],
   ] as const)("the %s refuses %j", (process, environment, fault) => {
     expect(faultsOf(process, environment).join("\n")).toContain(fault);
@@ -222,7 +231,12 @@ describe("stores", () => {
         sasl: { mechanism: "scram-sha-256", username: "u", password: "p" },
       },
       groupId: "realtime-gateway-group",
-      topics: { orders: "order-events", porters: "porter-events", notifications: "notification-events" },
+      topics: {
+        orders: "order-events",
+        porters: "porter-events",
+        notifications: "notification-events",
+        revocations: "revocation-events",
+      },
     });
   });
 
@@ -237,6 +251,26 @@ describe("stores", () => {
       expect(faultsOf("fanout", { OUTBOX_CUSTOM_TYPES: types }).join()).toContain("OUTBOX_CUSTOM_TYPES");
     }
     expect(faultsOf("gateway", { KAFKA_CUSTOM_TOPIC: "a b" }).join()).toContain("KAFKA_CUSTOM_TOPIC");
+  });
+
+  test("rate limits are set one by one, for a role too", () => {
+    const { rateLimits } = loadFanoutConfig({
+      RATE_LIMIT_CHAT: "20/1m",
+      RATE_LIMIT_ROLES: "porter.location=2000/60s, app.bot.chat=500/10s,porter.chat=1000000000/1d",
+      RATE_LIMIT_CLOSE_AFTER: "1000/1m",
+    });
+    expect(rateLimits.byClass).toEqual({
+      ...DEFAULT_RATE_LIMITS.byClass,
+      chat: { count: 20, windowMs: 60_000 },
+    });
+    expect(Object.fromEntries(rateLimits.byRole)).toEqual({
+      porter: {
+        location: { count: 2000, windowMs: 60_000 },
+        chat: { count: 1_000_000_000, windowMs: 86_400_000 },
+      },
+      "app.bot": { chat: { count: 500, windowMs: 10_000 } },
+    });
+    expect(rateLimits.closeAfter).toEqual({ count: 1000, windowMs: 60_000 });
   });
 
   test("a fanout that keeps its state to itself says so", () => {

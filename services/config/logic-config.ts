@@ -3,10 +3,13 @@ import type { ApiConfig, FanoutRole, LogicConfig, NodeEnvironment } from "./conf
 import type { EnvironmentReader } from "./environment-reader.js";
 import { readKafka } from "./kafka-config.js";
 import { isLoopback } from "./loopback.js";
+import { readRateLimits } from "./rate-limits-config.js";
 import { readRedis } from "./redis-config.js";
 import { readMutualTls } from "./tls-files.js";
+import { chatVariables } from "./variables/chat.js";
 import { kafkaVariables } from "./variables/kafka.js";
 import { logicVariables } from "./variables/logic.js";
+import { presenceVariables } from "./variables/presence.js";
 
 export interface LogicSurroundings {
   readonly environment: NodeEnvironment;
@@ -25,12 +28,33 @@ export function readLogic(
     locationSampleEvery: reader.get(logicVariables.locationSampleEvery),
     locationTtlMs: reader.get(logicVariables.locationTtlMs),
     sessionTtlMs: reader.get(logicVariables.sessionTtlMs),
+    tokens: {
+      maxTokenLifetimeMs: reader.get(logicVariables.maxTokenLifetimeMs),
+      maxRevocations: reader.get(logicVariables.maxRevocations),
+    },
+    sessionLimit: {
+      maxSessions: reader.get(logicVariables.maxSessionsPerUser),
+      rule: reader.get(logicVariables.sessionLimitRule),
+    },
+    offerRetentionMs: reader.get(logicVariables.offerRetentionMs),
     directoryRebuildWindowMs: reader.get(logicVariables.directoryRebuildWindowMs),
     outbox: {
       customTypes: reader.get(kafkaVariables.outboxCustomTypes) ?? [],
       customTopic: reader.get(kafkaVariables.customTopic),
     },
     outboxMaxEvents: reader.get(logicVariables.outboxMaxEvents),
+    rateLimits: readRateLimits(reader),
+    presence: {
+      graceMs: reader.get(presenceVariables.graceMs),
+      visibility: reader.get(presenceVariables.visibility),
+      maxToldMembers: reader.get(presenceVariables.maxToldMembers),
+      lastSeenTtlMs: reader.get(presenceVariables.lastSeenTtlMs),
+    },
+    chat: {
+      openConversations: reader.get(chatVariables.openConversations),
+      typingTtlMs: reader.get(chatVariables.typingTtlMs),
+    },
+    userChannelTtlMs: reader.get(chatVariables.userChannelTtlMs),
     redis: readRedis(reader),
     kafka: readKafka(reader, serverId),
   };

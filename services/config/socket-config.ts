@@ -18,6 +18,10 @@ export function readSockets(reader: EnvironmentReader, developmentSecret: string
     tls: readTls(reader),
     jwt: readJwt(reader, developmentSecret),
     trustUserType: reader.get(tokenVariables.trustUserType),
+    anonymousApp: reader.get(tokenVariables.allowAnonymous)
+      ? reader.get(tokenVariables.defaultApp)
+      : undefined,
+    tokenExpiryWarningMs: reader.get(tokenVariables.tokenExpiryWarningMs),
     allowedOrigins: readOrigins(reader),
     trustedProxies: reader.get(socketVariables.trustedProxies),
     admission: readAdmission(reader),

@@ -7,6 +7,7 @@ import {
   jsonObject,
   listOf,
   orZero,
+  rate,
   size,
   text,
   trueOrFalse,
@@ -43,6 +44,30 @@ describe("a size", () => {
   test.each(["64kb", "1MB", "1023", "2GiB", "", "1.5MiB"])("is not %j", (value) =>
     expect(read(kind, value)).toBeUndefined(),
   );
+});
+
+describe("a rate", () => {
+  test.each([
+    ["100/60s", { count: 100, windowMs: 60_000 }],
+    ["1/1d", { count: 1, windowMs: 86_400_000 }],
+    ["1000000000/1s", { count: 1_000_000_000, windowMs: 1000 }],
+  ])("of %s is %j", (value, expected) => expect(read(rate, value)).toEqual(expected));
+
+  test.each([
+    "off",
+    "0",
+    "0/60s",
+    "100",
+    "100/",
+    "/60s",
+    "100/60",
+    "100/0s",
+    "100/999ms",
+    "1/2d",
+    "1.5/1s",
+    "-1/1s",
+    "2000000000/1s",
+  ])("is not %j", (value) => expect(read(rate, value)).toBeUndefined());
 });
 
 describe("an address", () => {

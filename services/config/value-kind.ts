@@ -70,6 +70,22 @@ export function orZero(kind: ValueKind<number>): ValueKind<number> {
   };
 }
 
+export interface Rate {
+  readonly count: number;
+  readonly windowMs: number;
+}
+
+/** So many in so long. Nothing means "none" or "no limit": who wants a high limit says how high. */
+export const rate: ValueKind<Rate> = {
+  expects: "a rate from 1/1d to 1000000000/1s, as 100/60s or 50/1m",
+  parse(value) {
+    const [, digits = "", per = ""] = /^(\d{1,10})\/(\d{1,9}[a-z]{1,2})$/.exec(value) ?? [];
+    const count = within(Number(digits), 1, 1_000_000_000);
+    const windowMs = within(parseUnits(per, DURATION_UNITS_MS), 1000, DURATION_UNITS_MS.d);
+    return count === undefined || windowMs === undefined ? undefined : { count, windowMs };
+  },
+};
+
 const SIZE_UNITS_BYTES = { "": 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
 
 /** Read as bytes. */

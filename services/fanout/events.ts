@@ -12,12 +12,16 @@ import type { EventSource } from "#fanout/event/event-source.js";
 import { KafkaEventSource } from "#fanout/event/event-source-kafka.js";
 import { makeMissingTopics } from "#fanout/event/kafka-topics.js";
 import type { Logger } from "#fanout/fanout-logger.js";
+import type { RevocationLog } from "#fanout/revocation/revocation-log.js";
+import { KafkaRevocationLog } from "#fanout/revocation/revocation-log-kafka.js";
 import type { LogicConfig } from "#services/config/config.js";
 
 export interface OpenEvents {
   readonly sink: EventSink;
   /** Absent where this process does not consume. */
   readonly source: EventSource | undefined;
+  /** Absent where there is no Kafka. */
+  readonly revocationLog: RevocationLog | undefined;
   /** @throws Error naming KAFKA_BROKERS where a configured Kafka cannot be reached. */
   start(): Promise<void>;
   dependency(): Dependency;
@@ -38,6 +42,7 @@ export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
     return {
       sink: bus,
       source: undefined,
+      revocationLog: undefined,
       start: () => Promise.resolve(),
       dependency: () => ({ name: "kafka", up: true, reconnectAttempts: 0, implementation: "memory" }),
       lag: () => ({}),
@@ -54,9 +59,19 @@ export function openEvents(config: LogicConfig, logger: Logger): OpenEvents {
         topics: [kafka.topics.orders, kafka.topics.porters, kafka.topics.notifications],
       })
     : undefined;
+  const revocationLog = new KafkaRevocationLog({
+    connection: kafka.connection,
+    sink,
+    topic: kafka.topics.revocations,
+    groupId: kafka.groupId,
+    reads: config.roles.has("consume"),
+    maxTokenLifetimeMs: config.tokens.maxTokenLifetimeMs,
+    logger,
+  });
   return {
     sink,
     source,
+    revocationLog,
     start: async () => {
       await sink.start();
       if (!config.roles.has("relay")) return;

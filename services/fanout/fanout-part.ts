@@ -3,6 +3,7 @@
  * its metrics, and the stages in which it ends. The process around it is `main.ts`, or the gateway's.
  */
 import { ApiServer } from "#fanout/api/api-server.js";
+import { withUserTtl } from "#fanout/channel/channel-kinds.js";
 import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
 import { Fanout } from "#fanout/fanout.js";
 import type { LogicConfig, ProcessConfig } from "#services/config/config.js";
@@ -58,6 +59,13 @@ export class FanoutPart {
       locationSampleEvery: logic.locationSampleEvery,
       locationTopic: logic.kafka?.topics.porters ?? DEFAULT_TOPIC,
       outboxTopics: new OutboxTopics(logic.outbox),
+      rateLimits: logic.rateLimits,
+      presence: logic.presence,
+      chat: logic.chat,
+      channelKinds: withUserTtl(logic.userChannelTtlMs),
+      tokens: logic.tokens,
+      sessionLimit: logic.sessionLimit,
+      revocationLog: this.#events.revocationLog,
       dependencies: () => [stores.dependency(), this.#events.dependency()],
       ...(options.process.testHooks && { testHandlers }),
       logger,
@@ -74,8 +82,11 @@ export class FanoutPart {
       deps: {
         ...stores.stores,
         sessions: stores.stores.registry,
+        revocations: this.fanout.tokens.revocations,
         publisher: this.fanout.publisher,
         participations: this.fanout.participations,
+        offers: this.fanout.offers.desk,
+        chat: this.fanout.chat,
       },
     });
     publishFanoutMetrics(metrics, { fanout: this.fanout, api: this.api, events: this.#events, stores });
@@ -114,7 +125,7 @@ export class FanoutPart {
         timeoutMs: DRAIN_MS + 500,
         run: async () => {
           this.#isDraining = true;
-          this.api.setServing(false);
+          this.api.drain();
           await this.fanout.drain(DRAIN_MS);
         },
       },

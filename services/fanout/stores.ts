@@ -4,18 +4,29 @@
  */
 import type { Dependency } from "#proto/gen/realtime/link/v1/link.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
+import { withUserTtl } from "#fanout/channel/channel-kinds.js";
 import { RedisBroker } from "#fanout/channel/broker-redis.js";
+import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
+import { RedisChatMarks } from "#fanout/chat/marks-redis.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { RedisDirectory } from "#fanout/directory/directory-redis.js";
-import type { FanoutStores } from "#fanout/fanout.js";
+import type { FanoutStores } from "#fanout/fanout-options.js";
 import type { Logger } from "#fanout/fanout-logger.js";
 import type { Outbox } from "#fanout/outbox/outbox.js";
 import { MemoryOutbox } from "#fanout/outbox/outbox-memory.js";
 import { RedisOutbox } from "#fanout/outbox/outbox-redis.js";
+import { MemoryLimits } from "#fanout/limits/limits-memory.js";
+import { RedisLimits } from "#fanout/limits/limits-redis.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
 import { RedisLocations } from "#fanout/location/locations-redis.js";
+import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import { RedisOffers } from "#fanout/offer/offers-redis.js";
+import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
+import { RedisPresenceStore } from "#fanout/presence/presence-store-redis.js";
 import { PartitionSentinels } from "#fanout/redis/partition-sentinels.js";
 import { RedisConnection } from "#fanout/redis/redis-connection.js";
+import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
+import { RedisRevocationStore } from "#fanout/revocation/revocation-store-redis.js";
 import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
 import { RedisResumableSessions } from "#fanout/session/resumable-sessions-redis.js";
 import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
@@ -46,12 +57,25 @@ function memoryStores(config: LogicConfig): OpenStores {
   const channels = new MemoryChannels();
   return {
     stores: {
-      broker: new MemoryBroker({ channels, outboxBound: config.outboxMaxEvents }),
+      broker: new MemoryBroker({
+        channels,
+        outboxBound: config.outboxMaxEvents,
+        kinds: withUserTtl(config.userChannelTtlMs),
+      }),
       directory: new MemoryDirectory(),
+      chatMarks: new MemoryChatMarks(channels.chat),
       locations: new MemoryLocations({ ttlMs: config.locationTtlMs }),
       registry: new MemorySessionRegistry(),
       resumables: new MemoryResumableSessions({ ttlMs: config.sessionTtlMs }),
       resumeKeys: new MemoryResumeKeys(),
+      revocations: new MemoryRevocationStore({ maxRevocations: config.tokens.maxRevocations }),
+      offers: new MemoryOffers({
+        outbox: channels.outbox,
+        outboxBound: config.outboxMaxEvents,
+        retentionMs: config.offerRetentionMs,
+      }),
+      limits: new MemoryLimits(),
+      presence: new MemoryPresenceStore(config.presence),
       clock: new SystemClock(),
     },
     // Whatever the roles: nobody else can reach it.
@@ -76,12 +100,25 @@ async function redisStores(config: LogicConfig, logger: Logger): Promise<OpenSto
   });
   return {
     stores: {
-      broker: new RedisBroker({ connection, outboxBound: config.outboxMaxEvents }),
+      broker: new RedisBroker({
+        connection,
+        outboxBound: config.outboxMaxEvents,
+        kinds: withUserTtl(config.userChannelTtlMs),
+      }),
       directory: new RedisDirectory({ connection, sentinels }),
+      chatMarks: new RedisChatMarks({ connection }),
       locations: new RedisLocations({ connection, ttlMs: config.locationTtlMs }),
       registry: new RedisSessionRegistry({ connection, ttlMs: config.sessionTtlMs }),
       resumables: new RedisResumableSessions({ connection, ttlMs: config.sessionTtlMs }),
       resumeKeys,
+      revocations: new RedisRevocationStore({ connection, maxRevocations: config.tokens.maxRevocations }),
+      offers: new RedisOffers({
+        connection,
+        outboxBound: config.outboxMaxEvents,
+        retentionMs: config.offerRetentionMs,
+      }),
+      limits: new RedisLimits({ connection }),
+      presence: new RedisPresenceStore({ connection, ...config.presence }),
       clock,
       dataLoss: sentinels,
     },

@@ -65,6 +65,11 @@ export function publishEdgeMetrics(metrics: Metrics, edge: Edge): void {
     unit: 1e-3,
   });
   byReason("authentication_errors_total", "Tokens refused", () => counters.authenticationErrors);
+  counter(
+    "edge_token_warnings_total",
+    "Sockets told that their token ends soon",
+    () => counters.tokenWarnings,
+  );
   counter("edge_frames_received_total", "Frames read from sockets", () => counters.framesReceived);
   counter("edge_bytes_received_total", "Bytes of frames read from sockets", () => counters.bytesReceived);
   counter("edge_frames_written_total", "Frames written to sockets", () => counters.framesWritten);

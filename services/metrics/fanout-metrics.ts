@@ -49,6 +49,14 @@ export function publishFanoutMetrics(
   counter("locations_sampled_total", "Locations handed to Kafka", () => counters.locationsSampled);
   counter("location_sample_failures_total", "Samples that Kafka did not take", () => counters.sampleFailures);
   labelled("request_errors_total", "Frames answered with an error", "code", () => counters.requestErrors);
+  labelled("rate_limited_total", "Frames refused by rate limits", "class", () => counters.rateLimited);
+  counter("floods_closed_total", "Sockets closed because they sent on", () => counters.floodsClosed);
+  counter("limit_draws_total", "Times when tokens were drawn from shared buckets", () => counters.limitDraws);
+  counter(
+    "limit_draws_without_store_total",
+    "Times when tokens were drawn from copies, the store away",
+    () => counters.limitDrawsWithoutStore,
+  );
   counter("sessions_opened_total", "New sessions", () => counters.sessionsOpened);
   counter(
     "sessions_restored_total",
@@ -61,11 +69,38 @@ export function publishFanoutMetrics(
     "Sessions continued on another connection",
     () => counters.sessionsResumed,
   );
+  counter(
+    "sessions_refused_total",
+    "New sessions told to come back because too many waited",
+    () => counters.sessionsRefused,
+  );
   labelled(
     "resumes_refused_total",
     "Resumes that were refused or failed",
     "code",
     () => counters.resumesRefused,
+  );
+  counter(
+    "tokens_refreshed_total",
+    "Sessions that went on with another token",
+    () => counters.tokensRefreshed,
+  );
+  counter("revocations_total", "Revocations made here", () => counters.revocationsMade);
+  gauge("revocations", "Revocations known here", () => fanout.tokens.revocations.size);
+  gauge(
+    "revocations_unlogged",
+    "Revocations that Kafka is not known to have",
+    () => fanout.tokens.revocations.unlogged,
+  );
+  counter(
+    "sessions_revoked_total",
+    "Sessions closed or refused because their token is revoked",
+    () => counters.sessionsRevoked,
+  );
+  counter(
+    "sessions_over_limit_total",
+    "Sessions closed or refused because their user has too many",
+    () => counters.sessionsOverLimit,
   );
   counter(
     "gaps_filled_total",
@@ -92,10 +127,37 @@ export function publishFanoutMetrics(
   counter("links_accepted_total", "Links of edges accepted", () => counters.linksAccepted);
   counter("links_refused_total", "Links refused", () => counters.linksRefused);
   gauge("sessions", "Sessions that live here", () => fanout.sessions);
+  gauge("sessions_waiting", "Sessions that wait to be opened", () => fanout.sessionsWaiting);
+  gauge("sessions_opening", "Sessions that are being opened", () => fanout.sessionsOpening);
   gauge("online_users", "Users that live here", () => fanout.onlineUsers);
   gauge("followed_channels", "Channels followed here", () => fanout.followedChannels);
   gauge("links", "Links to edges", () => fanout.links);
   gauge("link_queued_bytes", "Bytes queued for edges", () => fanout.linkQueuedBytes);
+  const { presence } = fanout;
+  labelled("presence_announced_total", "Changes of presence and of members that were told", "change", () =>
+    Object.entries(presence.counters.announced),
+  );
+  counter(
+    "presence_dropped_total",
+    "Connections that were left under links that had ended, looked after here",
+    () => presence.counters.dropped,
+  );
+  counter(
+    "presence_abandoned_total",
+    "Changes of presence that were given up",
+    () => presence.counters.abandoned,
+  );
+  gauge("presence_owed", "Changes of presence not yet written", () => presence.keeper.owed);
+  counter("messages_said_total", "Chat messages stored", () => counters.messagesSaid);
+  counter("messages_repeated_total", "Chat messages sent again", () => counters.messagesRepeated);
+  counter("receipts_total", "Receipts kept", () => counters.receipts);
+  counter(
+    "receipts_not_told_total",
+    "Receipts kept in channels with too many readers to tell them",
+    () => counters.receiptsNotTold,
+  );
+  gauge("typing", "Connections that type, once for each channel", () => fanout.chat.typing.typing);
+  counter("typing_lapsed_total", "Ends of typing that apps did not tell", () => counters.typingLapsed);
   gauge("locations_waiting", "Last known locations not yet written", () => fanout.waitingLocations);
 
   const { counters: consumed } = fanout.consumer;
@@ -142,6 +204,38 @@ export function publishFanoutMetrics(
     () => relay?.counters.discarded ?? 0,
   );
 
+  const { counters: offers } = fanout.offers;
+  labelled("offer_commands_total", "Offers made, answered, withdrawn or passed on here", "outcome", () =>
+    Object.entries(offers.commands),
+  );
+  labelled(
+    "offer_changes_delivered_total",
+    "Changes of offers told to all concerned",
+    "change",
+    () => offers.delivered,
+  );
+  counter("offer_tellings_total", "Workers told of a change of an offer", () => offers.tellings);
+  counter(
+    "offer_delivery_failures_total",
+    "Deliveries of offers that failed and are made again",
+    () => offers.deliveryFailures,
+  );
+  counter(
+    "offer_deliveries_late_total",
+    "Deliveries taken on because whoever made the change had not",
+    () => offers.late,
+  );
+  counter(
+    "offer_deliveries_left_total",
+    "Deliveries left to the sweep because too many waited here",
+    () => offers.leftToSweep,
+  );
+  gauge(
+    "offers_undelivered",
+    "Offers whose changes are being delivered here",
+    () => fanout.offers.undelivered,
+  );
+
   labelled("redis_hits_total", "Operations on Redis", "operation", () => stores.operations());
 
   metrics.publishLabelledCounter({
@@ -152,6 +246,8 @@ export function publishFanoutMetrics(
       for (const { method, code, count } of api.counters.callCounts()) yield [[method, code], count] as const;
     },
   });
+  gauge("api_publish_streams", "Streams of publishes that are open", () => api.openStreams);
+  gauge("api_streamed_items", "Items read from them and not answered yet", () => api.streamedItems);
 }
 
 /** The fanout counts under "namespace event". */

@@ -19,11 +19,20 @@ import {
   type PackageDefinition,
 } from "@grpc/proto-loader";
 import { protoPath as healthProto } from "grpc-health-check";
+import { ApiStream, type StreamedAnswer } from "./api-stream.js";
 
 const PROTO_ROOT = fileURLToPath(new URL("../../proto", import.meta.url));
 
 const contract: PackageDefinition = loadSync(
-  ["realtime/api/v1/api.proto", "realtime/client/v1/errors.proto", healthProto],
+  [
+    "realtime/api/v1/api.proto",
+    "realtime/api/v1/chat.proto",
+    "realtime/api/v1/offers.proto",
+    "realtime/api/v1/presence.proto",
+    "realtime/api/v1/revocation.proto",
+    "realtime/client/v1/errors.proto",
+    healthProto,
+  ],
   { includeDirs: [PROTO_ROOT], keepCase: true, longs: Number, enums: String, defaults: true, oneofs: true },
 );
 
@@ -85,6 +94,21 @@ export class ApiClient {
     return this.send(method.path, method.requestSerialize(message), settings, method.responseDeserialize);
   }
 
+  /** `PublishService.PublishStream`. The call lasts until it ends, unless a time-out is given. */
+  publishStream(settings: CallSettings = {}): ApiStream {
+    const method = methodOf("realtime.api.v1.PublishService", "PublishStream");
+    const { timeoutMs } = settings;
+    const call = this.#client.makeBidiStreamRequest<Json | Buffer, StreamedAnswer>(
+      method.path,
+      // Bytes go as they are: what no library would encode.
+      (message) => (Buffer.isBuffer(message) ? message : method.requestSerialize(message)),
+      (bytes) => method.responseDeserialize(bytes) as StreamedAnswer,
+      this.#metadata(settings),
+      timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
+    );
+    return new ApiStream(call, failureOf);
+  }
+
   /** Without a token, as a load balancer asks. */
   async health(service = ""): Promise<unknown> {
     const method = methodOf("grpc.health.v1.Health", "Check");
@@ -100,10 +124,7 @@ export class ApiClient {
     settings: CallSettings,
     read: (bytes: Buffer) => object = () => ({}),
   ): Promise<Answer> {
-    const metadata = new Metadata();
-    const token = settings.token ?? this.#token ?? "";
-    if (token !== "") metadata.set("authorization", `Bearer ${token}`);
-    for (const [name, value] of Object.entries(settings.headers ?? {})) metadata.set(name, value);
+    const metadata = this.#metadata(settings);
     const options: CallOptions = { deadline: Date.now() + (settings.timeoutMs ?? 10_000) };
     return new Promise((resolve, reject) => {
       let headers = new Metadata();
@@ -128,9 +149,17 @@ export class ApiClient {
   close(): void {
     this.#client.close();
   }
+
+  #metadata(settings: CallSettings): Metadata {
+    const metadata = new Metadata();
+    const token = settings.token ?? this.#token ?? "";
+    if (token !== "") metadata.set("authorization", `Bearer ${token}`);
+    for (const [name, value] of Object.entries(settings.headers ?? {})) metadata.set(name, value);
+    return metadata;
+  }
 }
 
-function failureOf(error: ServiceError): CallFailed {
+function failureOf(error: Pick<ServiceError, "code" | "details" | "metadata">): CallFailed {
   const [bytes] = error.metadata.get("realtime-error-bin");
   const definition = contract["realtime.client.v1.Error"];
   const read = definition !== undefined && isMessage(definition) ? definition.deserialize : undefined;

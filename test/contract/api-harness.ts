@@ -12,9 +12,18 @@ import type { Broker, DurableEvent, PublishAnswer } from "#fanout/channel/broker
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { parseChannelName, type Channel } from "#fanout/channel/channel.js";
 import { Publisher } from "#fanout/channel/publisher.js";
+import { ChatPart } from "#fanout/chat/chat-part.js";
+import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import type { Participation } from "#fanout/directory/directory.js";
 import { Participations } from "#fanout/directory/participations.js";
+import { FanoutCounters } from "#fanout/fanout-counters.js";
+import { OfferPart } from "#fanout/offer/offer-part.js";
+import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import { OwnParticipations } from "#fanout/session/own-participations.js";
+import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
+import { Revocations } from "#fanout/revocation/revocations.js";
+import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
 import type { SessionRegistry } from "#fanout/session/session-registry.js";
 import { ApiClient } from "./api-client.js";
 
@@ -77,6 +86,10 @@ class FakeRegistry implements SessionRegistry {
     this.records.push(record);
   }
 
+  async admit(): Promise<never> {
+    throw new Error("the API admits no session");
+  }
+
   async remove(): Promise<void> {
     throw new Error("the API removes no session");
   }
@@ -103,31 +116,69 @@ export class ApiHarness {
   readonly broker: FaultyBroker;
   readonly directory: FaultyDirectory;
   readonly registry = new FakeRegistry();
+  readonly revocations: Revocations;
+  revocationsAreAway = false;
   readonly log: LogLine[] = [];
+  readonly offers: OfferPart;
+  readonly chat: ChatPart;
+  readonly presence = new MemoryPresenceStore();
   readonly server: ApiServer;
   readonly #clients: ApiClient[] = [];
   #port = 0;
 
   constructor(options: HarnessOptions = {}) {
     const clock = { nowUs: () => NOW_MS * 1_000 };
-    this.broker = new FaultyBroker({ channels: new MemoryChannels(clock) });
+    const channels = new MemoryChannels(clock);
+    this.broker = new FaultyBroker({ channels });
     this.directory = new FaultyDirectory({ clock });
     const line = (level: string) => (fields: object, message: string) => {
       this.log.push({ level, fields, message });
     };
+    const logger = { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") };
+    const publisher = new Publisher({ broker: this.broker, clock, deliverLocally: () => undefined });
+    this.offers = new OfferPart({
+      offers: new MemoryOffers({ clock }),
+      ...{ publisher, clock, logger },
+      online: { isOnline: () => Promise.resolve(true) },
+      onFailure: () => undefined,
+      partitions: () => [],
+    });
+    const revoked = new MemoryRevocationStore({ clock, maxRevocations: 5 });
+    this.revocations = new Revocations({
+      store: {
+        ...{ since: (mark) => revoked.since(mark), listen: () => Promise.resolve(), close: () => undefined },
+        add: (each) => (this.revocationsAreAway ? Promise.reject(unavailable()) : revoked.add(each)),
+      },
+      ...{ clock, logger, counters: new FanoutCounters(), onRevoked: () => undefined },
+      ...{ maxTokenLifetimeMs: 3_600_000, maxRevocations: 5 },
+    });
+    const { directory, broker } = this;
+    const participations = new Participations({ directory, broker });
+    this.chat = new ChatPart({
+      ...{ broker, directory, publisher, participations, clock },
+      marks: new MemoryChatMarks(channels.chat),
+      ownParticipations: new OwnParticipations({ directory, clock }),
+      counters: new FanoutCounters(),
+      nowMs: () => NOW_MS,
+      settings: {},
+    });
     this.server = new ApiServer({
       host: "127.0.0.1",
       port: 0,
       serviceTokens: [TOKEN],
       reflection: false,
       ...options,
-      logger: { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") },
+      logger,
       deps: {
-        publisher: new Publisher({ broker: this.broker, clock, deliverLocally: () => undefined }),
-        participations: new Participations({ directory: this.directory, broker: this.broker }),
+        publisher,
+        participations,
         directory: this.directory,
         sessions: this.registry,
         broker: this.broker,
+        offers: this.offers.desk,
+        chat: this.chat,
+        presence: this.presence,
+        revocations: this.revocations,
         clock,
       },
     });
@@ -155,6 +206,7 @@ export class ApiHarness {
 
   async stop(): Promise<void> {
     for (const client of this.#clients) client.close();
+    this.chat.stop();
     await this.server.stop(1_000);
     await this.broker.close();
   }

@@ -198,6 +198,7 @@ describe("connections", () => {
           connectionId: "",
           closeCode: CloseCode.KICKED,
           reason: "disconnected by a service",
+          endsSession: false,
         },
       },
     ]);

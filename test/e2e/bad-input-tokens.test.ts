@@ -169,7 +169,7 @@ describe("a token that is good", () => {
     await client.close();
   });
 
-  it("in an authenticate frame on a live socket is unsupported for now, and changes nothing", async () => {
+  it("of another user in an authenticate frame on a live socket is refused, and changes nothing", async () => {
     const client = await cluster.connect(0, "alice", "customer");
     const token = await cluster.token("bob", "admin");
     shown.push(token);
@@ -177,7 +177,7 @@ describe("a token that is good", () => {
       $case: "authenticate",
       value: { token, deviceId: "", platform: "", userType: "", resumes: false },
     });
-    expect(answer).toMatchObject({ $case: "error", value: { code: ErrorCode.ERROR_CODE_UNSUPPORTED } });
+    expect(answer).toMatchObject({ $case: "error", value: { code: ErrorCode.ERROR_CODE_PERMISSION_DENIED } });
     await expect(client.subscribe("user:bob")).rejects.toThrow(/"code":2/);
     await client.close();
   });

@@ -12,6 +12,7 @@ import { ApiClient, type Json } from "#test/contract/api-client.js";
 import { AppClient, type AppClientOptions } from "#test/support/app-client.js";
 import { freePorts } from "#test/support/free-port.js";
 import { startService, type RunningService } from "#test/support/process.js";
+import { RAISED_RATE_LIMIT_VARIABLES } from "#test/support/raised-limits.js";
 import { TcpProxy } from "#test/support/tcp-proxy.js";
 import { waitFor } from "#test/support/wait-for.js";
 
@@ -32,6 +33,7 @@ export interface Topics {
   readonly orders: string;
   readonly porters: string;
   readonly notifications: string;
+  readonly revocations: string;
 }
 
 const LINK_TOKEN = "the-link-token-of-the-tests-0123456789";
@@ -57,6 +59,7 @@ export class Cluster {
       orders: `order-events-${this.app}`,
       porters: `porter-events-${this.app}`,
       notifications: `notification-events-${this.app}`,
+      revocations: `revocation-events-${this.app}`,
     };
     this.#env = {
       HOST: "127.0.0.1",
@@ -67,10 +70,12 @@ export class Cluster {
       KAFKA_ORDER_TOPIC: this.topics.orders,
       KAFKA_PORTER_TOPIC: this.topics.porters,
       KAFKA_NOTIFICATION_TOPIC: this.topics.notifications,
+      KAFKA_REVOCATION_TOPIC: this.topics.revocations,
       JWT_SOCKET_SECRET: this.jwtSecret,
       LINK_TOKEN,
       API_TOKENS: API_TOKEN,
       DRAIN_WINDOW: "2s",
+      ...RAISED_RATE_LIMIT_VARIABLES,
       ...options.env,
     };
   }

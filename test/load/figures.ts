@@ -38,6 +38,9 @@ export const FIGURES = {
   p99Ms: { label: "p99, ms", better: "less", format: short },
   p999Ms: { label: "p99.9, ms", better: "less", format: short },
   maxMs: { label: "max, ms", better: "less", format: short },
+  answerP50Ms: { label: "answers p50, ms", better: "less", format: short },
+  answerP95Ms: { label: "answers p95, ms", better: "less", format: short },
+  answerP99Ms: { label: "answers p99, ms", better: "less", format: short },
   /** How late the generator itself sent, at worst. */
   generatorLateMs: { label: "generator late by at most, ms", better: "less", format: short },
   returnSeconds: { label: "all back after, s", better: "less", format: short },

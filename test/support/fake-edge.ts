@@ -14,6 +14,7 @@ import {
   EdgeHello,
   Framing,
   OpenSession,
+  type Principal,
   type Deliver,
   type EdgeItem,
   type FanoutItem,
@@ -87,11 +88,7 @@ export class FakeEdge implements LinkStream {
   }
 
   /** A socket of a user, in protobuf framing unless the test wants another. */
-  open(
-    session: number,
-    principal: { userId: string; role?: string; app?: string },
-    more: Partial<OpenSession> = {},
-  ) {
+  open(session: number, principal: { userId: string } & Partial<Principal>, more: Partial<OpenSession> = {}) {
     this.#sockets.set(session, { frames: [], nextUpSequence: more.nextUpSequence ?? 1 });
     const value: OpenSession = {
       ...OpenSession.fromPartial({}),

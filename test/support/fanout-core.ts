@@ -3,22 +3,33 @@
  * unreliable; `elsewhere` is the broker of another fanout on the same stores, which `edgeElsewhere` is linked to.
  */
 import type { Event } from "#proto/gen/realtime/client/v1/event.js";
+import { VERIFY_TOKEN_FEATURE } from "#proto/link/features.js";
 import type { Broker } from "#fanout/channel/broker.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
 import { OutboxTopics } from "#fanout/channel/outbox-topics.js";
 import { Publisher } from "#fanout/channel/publisher.js";
+import type { ChatSettings } from "#fanout/chat/chat-part.js";
+import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { Participations } from "#fanout/directory/participations.js";
 import type { Relation } from "#fanout/directory/directory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
+import { MemoryLimits } from "#fanout/limits/limits-memory.js";
+import type { RateLimits } from "#fanout/limits/rate-limits.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import type { PresenceSettings } from "#fanout/presence/presence.js";
+import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
 import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
+import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
 import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
 import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
+import type { SessionLimitSettings } from "#fanout/session/session-limit.js";
 import { SystemClock } from "#fanout/store-clock.js";
 import { FakeEdge } from "./fake-edge.js";
+import { RAISED_RATE_LIMITS } from "./raised-limits.js";
 import { UnreliableBroker } from "./unreliable-broker.js";
 
 export const SILENT = {
@@ -34,12 +45,21 @@ export class FanoutCore {
   readonly broker = new UnreliableBroker(new MemoryBroker({ channels: this.memory }));
   readonly elsewhere = new MemoryBroker({ channels: this.memory });
   readonly directory = new MemoryDirectory({ clock: this.clock });
+  readonly chatMarks = new MemoryChatMarks(this.memory.chat);
   readonly locations = new MemoryLocations({ clock: this.clock });
   readonly registry = new MemorySessionRegistry();
   readonly resumables = new MemoryResumableSessions({ clock: this.clock });
   readonly resumeKeys = new MemoryResumeKeys();
+  readonly revocations = new MemoryRevocationStore();
+  readonly offers = new MemoryOffers({ outbox: this.memory.outbox, clock: this.clock });
+  readonly limits = new MemoryLimits();
+  readonly presence = new MemoryPresenceStore({ clock: this.clock });
   readonly participations = new Participations({ directory: this.directory, broker: this.elsewhere });
-  readonly fanout = this.#fanoutOn("fanout-1", this.broker);
+  readonly fanout: Fanout;
+  readonly #rateLimits: RateLimits;
+  readonly #sessionLimit: SessionLimitSettings | undefined;
+  readonly #presenceSettings: PresenceSettings;
+  readonly #chat: ChatSettings;
   #fanoutElsewhere: Fanout | undefined;
   readonly #publisher = new Publisher({
     broker: this.elsewhere,
@@ -47,10 +67,32 @@ export class FanoutCore {
     deliverLocally: () => undefined,
   });
 
+  constructor(
+    options: {
+      readonly rateLimits?: RateLimits;
+      readonly sessionLimit?: SessionLimitSettings;
+      readonly chat?: ChatSettings;
+      readonly presence?: PresenceSettings;
+    } = {},
+  ) {
+    this.#sessionLimit = options.sessionLimit;
+    this.#presenceSettings = options.presence ?? {};
+    this.#chat = options.chat ?? {};
+    this.#rateLimits = options.rateLimits ?? RAISED_RATE_LIMITS;
+    this.fanout = this.#fanoutOn("fanout-1", this.broker);
+  }
+
   edge(): FakeEdge {
     const edge = new FakeEdge();
     this.fanout.acceptLink(edge);
     return edge.greet();
+  }
+
+  /** An edge that checks tokens where it is asked to. */
+  checkingEdge(): FakeEdge {
+    const edge = new FakeEdge();
+    this.fanout.acceptLink(edge);
+    return edge.greet({ features: [VERIFY_TOKEN_FEATURE] });
   }
 
   /** An edge that is linked to the other fanout. */
@@ -82,15 +124,24 @@ export class FanoutCore {
         broker,
         directory: this.directory,
         locations: this.locations,
+        chatMarks: this.chatMarks,
         registry: this.registry,
         resumables: this.resumables,
         resumeKeys: this.resumeKeys,
+        revocations: this.revocations,
+        offers: this.offers,
+        limits: this.limits,
+        presence: this.presence,
         clock: this.clock,
       },
       eventSink: new MemoryEventBus({ topics: [] }),
       locationSampleEvery: 10,
       locationTopic: "porter-events",
       outboxTopics: new OutboxTopics({ customTypes: ["job.done"], customTopic: "custom-events" }),
+      rateLimits: this.#rateLimits,
+      presence: this.#presenceSettings,
+      chat: this.#chat,
+      ...(this.#sessionLimit && { sessionLimit: this.#sessionLimit }),
       dependencies: () => [],
       logger: SILENT,
     });

@@ -1,16 +1,33 @@
 -- Stores a durable event and sends it to the channel's followers, in one step.
 --
 -- KEYS: 1 meta, 2 history, 3 answers, 4 answer order, 5 pub/sub channel, 6 outbox,
---       7 pub/sub channel of the outbox's news
+--       7 pub/sub channel of the outbox's news, 8 chat
 -- ARGV: 1 digest of the idempotency key, 2 tag, 3 payload, 4 history size, 5 history TTL in ms,
 --       6 seed of an epoch, 7 version subject or "", 8 version, 9 source or "", 10 source offset,
---       11 source index, 12 outbox topic or "", 13 outbox key, 14 outbox bound, 15 event id, 16 channel
--- Answers {outcome, "epoch:offset:tag:timeMs"}; outcome: published, repeated, stale, outbox_full.
+--       11 source index, 12 outbox topic or "", 13 outbox key, 14 outbox bound, 15 event id, 16 channel,
+--       17 digest of a second idempotency key or "", 18 digest of the key that excludes this event or "",
+--       19 body of a message, 20 what the message's id begins with, or "" where it is none, 21 how long the
+--       channel's messages are counted, in ms
+-- Of a message, 3 is the event without its body: see channel/numbered-message.ts.
+-- Answers {outcome, "epoch:offset:tag:timeMs", of a message with ":number"}; outcome: published, repeated, stale,
+-- excluded, outbox_full.
+local function varint(number)
+  local bytes = ''
+  while number >= 128 do
+    bytes = bytes .. string.char(number % 128 + 128)
+    number = math.floor(number / 128)
+  end
+  return bytes .. string.char(number)
+end
+
 local meta = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'tag', 'time', 'version:' .. ARGV[7], 'mark:' .. ARGV[9])
 
 -- Answers of an epoch whose record was lost are void.
 local answered = meta[1] and redis.call('HGET', KEYS[3], ARGV[1])
+if not answered and ARGV[17] ~= '' then answered = meta[1] and redis.call('HGET', KEYS[3], ARGV[17]) end
 if answered then return {'repeated', answered} end
+
+if ARGV[18] ~= '' and meta[1] and redis.call('HEXISTS', KEYS[3], ARGV[18]) == 1 then return {'excluded'} end
 
 if ARGV[7] ~= '' and meta[5] and tonumber(ARGV[8]) <= tonumber(meta[5]) then return {'stale'} end
 
@@ -37,7 +54,17 @@ local next_offset = (tonumber(meta[2]) or 0) + 1
 local offset = string.format('%.0f', next_offset)
 local answer = epoch .. ':' .. offset .. ':' .. ARGV[2] .. ':' .. time_ms
 
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], offset .. '-0', 't', ARGV[2], 'p', ARGV[3])
+local payload = ARGV[3]
+if ARGV[20] ~= '' then
+  local number = redis.call('HINCRBY', KEYS[8], 'count', 1)
+  redis.call('PEXPIRE', KEYS[8], ARGV[21])
+  local id = ARGV[20] .. string.gsub(epoch, '~', '-') .. '.' .. offset .. '.' .. string.format('%.0f', number)
+  local body = ARGV[19] .. '\010' .. varint(#id) .. id .. '\040' .. varint(number)
+  payload = payload .. '\202\001' .. varint(#body) .. body
+  answer = answer .. ':' .. string.format('%.0f', number)
+end
+
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], offset .. '-0', 't', ARGV[2], 'p', payload)
 local fields = {'epoch', epoch, 'offset', offset, 'tag', ARGV[2], 'time', time_ms}
 if ARGV[7] ~= '' then
   fields[#fields + 1] = 'version:' .. ARGV[7]
@@ -49,10 +76,14 @@ if ARGV[9] ~= '' then
 end
 redis.call('HSET', KEYS[1], unpack(fields))
 
--- As many answers are kept as events: repeats are recognised within the history.
+-- As many answers are kept as events: repeats are recognised within the history. Two keys of one event stand
+-- behind each other in one entry of the order.
 redis.call('HSET', KEYS[3], ARGV[1], answer)
-if redis.call('RPUSH', KEYS[4], ARGV[1]) > tonumber(ARGV[4]) then
-  redis.call('HDEL', KEYS[3], redis.call('LPOP', KEYS[4]))
+if ARGV[17] ~= '' then redis.call('HSET', KEYS[3], ARGV[17], answer) end
+if redis.call('RPUSH', KEYS[4], ARGV[1] .. ARGV[17]) > tonumber(ARGV[4]) then
+  local forgotten = redis.call('LPOP', KEYS[4])
+  redis.call('HDEL', KEYS[3], string.sub(forgotten, 1, 16))
+  if #forgotten > 16 then redis.call('HDEL', KEYS[3], string.sub(forgotten, 17)) end
 end
 for index = 2, 4 do redis.call('PEXPIRE', KEYS[index], ARGV[5]) end
 -- The epoch outlives the history by a day: followers of a quiet channel shall not take its next event for a fork.
@@ -60,12 +91,12 @@ redis.call('PEXPIRE', KEYS[1], string.format('%.0f', tonumber(ARGV[5]) + 8640000
 
 if ARGV[12] ~= '' then
   redis.call('XADD', KEYS[6], '*', 'topic', ARGV[12], 'key', ARGV[13], 'event', ARGV[15], 'channel', ARGV[16],
-    'epoch', epoch, 'offset', offset, 'time', time_ms, 'payload', ARGV[3])
+    'epoch', epoch, 'offset', offset, 'time', time_ms, 'payload', payload)
   redis.call('SPUBLISH', KEYS[7], '')
 end
 
 -- The envelope is described in channel/envelope-redis.ts.
 redis.call('SPUBLISH', KEYS[5],
   struct.pack('>BBHI4I8B', 1, 1, 21 + #epoch, tonumber(ARGV[2]), next_offset, #epoch) .. epoch ..
-  struct.pack('>I4', tonumber(meta[3]) or 0) .. ARGV[3])
+  struct.pack('>I4', tonumber(meta[3]) or 0) .. payload)
 return {'published', answer}

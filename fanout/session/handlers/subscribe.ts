@@ -23,7 +23,7 @@ export function subscribeHandler(entry: ChannelEntry): FrameHandler<"subscribe">
     if (already !== undefined) {
       // An earlier home has entered by this very frame, with all behind `after`; what came since was restored.
       const recovered = lastEntry?.upSequence === upSequence && lastEntry.channel === channel.name;
-      return subscribed(already, { recovered, latest: already.freshLatest() });
+      return subscribed(session, already, { recovered, latest: already.freshLatest() });
     }
     if (session.follows.size + session.arriving.size >= MAX_FOLLOWED_CHANNELS) {
       throw new GatewayError("rate_limited", `a session follows at most ${MAX_FOLLOWED_CHANNELS} channels`);

@@ -57,6 +57,11 @@ export const kafkaVariables = {
     usedBy: FANOUTS,
     about: "Notifications: read.",
   }),
+  revocationTopic: withDefault("KAFKA_REVOCATION_TOPIC", topic, {
+    default: "revocation-events",
+    usedBy: FANOUTS,
+    about: "Revoked tokens: written, and read whole by every fanout that consumes. Compacted.",
+  }),
   outboxCustomTypes: optional(
     "OUTBOX_CUSTOM_TYPES",
     listOf(eventType, "a list of types of custom events, each 1 to 64 of A-Z a-z 0-9 _ . -"),

@@ -75,6 +75,32 @@ export const logicVariables = {
     usedBy: FANOUTS,
     about: "How long sessions and participations are kept.",
   }),
+  offerRetentionMs: withDefault("OFFER_RETENTION", duration({ min: "1s", max: "30d" }), {
+    default: "1h",
+    usedBy: FANOUTS,
+    about: "How long an offer is remembered after its end: answers that are sent again get the same reply.",
+  }),
+  maxSessionsPerUser: withDefault("MAX_SESSIONS_PER_USER", integer({ min: 0, max: 10_000 }), {
+    default: "20",
+    usedBy: FANOUTS,
+    about: "How many sessions a user may have at once, over all edges. 0: any number.",
+  }),
+  sessionLimitRule: withDefault("SESSION_LIMIT_RULE", oneOf("close_oldest", "refuse"), {
+    default: "close_oldest",
+    usedBy: FANOUTS,
+    about:
+      "What happens at MAX_SESSIONS_PER_USER: the user's oldest session is closed, or the new one refused.",
+  }),
+  maxTokenLifetimeMs: withDefault("MAX_TOKEN_LIFETIME", duration({ min: "1s", max: "400d" }), {
+    default: "24h",
+    usedBy: FANOUTS,
+    about: "No token lives longer than this: so long revocations are kept.",
+  }),
+  maxRevocations: withDefault("MAX_REVOCATIONS", integer({ min: 1, max: 10_000_000 }), {
+    default: "100000",
+    usedBy: FANOUTS,
+    about: "How many revocations are kept at once, in the store and in each fanout; more are refused.",
+  }),
   directoryRebuildWindowMs: withDefault("DIRECTORY_REBUILD_WINDOW", duration({ min: "0s", max: "1d" }), {
     default: "10m",
     usedBy: FANOUTS,

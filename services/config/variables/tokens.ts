@@ -1,5 +1,5 @@
 /** The variables that say which tokens are believed and how they are read. */
-import { duration, listOf, secret, text, trueOrFalse, url } from "../value-kind.js";
+import { duration, listOf, orZero, secret, text, trueOrFalse, url } from "../value-kind.js";
 import { EDGES, optional, withDefault } from "../variable.js";
 
 /** RFC 7518, 3.2: at least the size of the hash. */
@@ -69,6 +69,16 @@ export const tokenVariables = {
     default: "default",
     usedBy: EDGES,
     about: "The app of tokens that name none.",
+  }),
+  tokenExpiryWarningMs: withDefault("TOKEN_EXPIRY_WARNING", orZero(duration({ min: "1s", max: "1d" })), {
+    default: "5m",
+    usedBy: EDGES,
+    about: "So long before its token ends a socket gets `token_expiring`. 0: not at all.",
+  }),
+  allowAnonymous: withDefault("ALLOW_ANONYMOUS", trueOrFalse, {
+    default: "false",
+    usedBy: EDGES,
+    about: "Whether clients without a token may come in, to DEFAULT_APP and for public channels only.",
   }),
   trustUserType: withDefault("TRUST_USER_TYPE", trueOrFalse, {
     default: "false",

@@ -208,7 +208,7 @@ test("the gateway lets nobody into a room whom it was not told of", async () => 
   await expect(connect(running, 0, { ...follower, room: "o3" })).rejects.toThrow("subscribing to order:o3");
 });
 
-test("the gateway's backend publishes durable statuses, one by one and many in a call", async () => {
+test("the gateway's backend publishes durable statuses, one by one, many in a call and streamed", async () => {
   const running = await startGateway({ framing: "json" });
   stops.push(() => running.stop());
   await running.admit([follower]);
@@ -221,7 +221,13 @@ test("the gateway's backend publishes durable statuses, one by one and many in a
   await running.backend.publishStatuses([event(1)]);
   await running.backend.publishStatuses([event(2), event(3)], { fanout: 1 });
   const offsets = () => app.eventsOf(`order:${ROOM}`, "orderStatus").map(({ position }) => position?.offset);
-  await waitFor(() => offsets().length >= 3, { what: "three statuses" });
-  expect(offsets()).toEqual([1, 2, 3]);
+  const stream = running.backend.openStatuses({ fanout: 1 });
+  await Promise.all([stream.publish([event(4)]), stream.publish([event(5), event(6)])]);
+  await waitFor(() => offsets().length >= 6, { what: "six statuses" });
+  expect(offsets()).toEqual([1, 2, 3, 4, 5, 6]);
   await expect(running.backend.publishStatuses([event(3)])).rejects.toThrow("PUBLISH_OUTCOME_REPEATED");
+  await expect(stream.publish([event(3)])).rejects.toThrow("PUBLISH_OUTCOME_REPEATED");
+  const malformed = expect(stream.publish([])).rejects.toThrow("the stream ended with 3");
+  await stream.end();
+  await malformed;
 });

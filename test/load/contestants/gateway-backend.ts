@@ -7,6 +7,7 @@ import { ApiClient, type Json } from "#test/contract/api-client.js";
 import type { BackendEvent, ClientPlan } from "../contestant.js";
 import { accuracyTextOf } from "../send-time.js";
 import { backendLocation } from "./backend-location.js";
+import { StatusStream } from "./status-stream.js";
 
 /** The API takes no more in a call. */
 const MAX_ITEMS = 1000;
@@ -64,20 +65,21 @@ export class GatewayBackend {
   }
 
   /**
-   * One call with durable order statuses, 1 to 1,000, each with an idempotency key: with one event after the
-   * other this is "one by one", with many events and several calls at once "streamed". The send time is the
-   * message, as text.
+   * One call with durable order statuses, 1 to 1,000, each with an idempotency key. The send time is the message,
+   * as text.
    */
   async publishStatuses(events: readonly BackendEvent[], options: StatusOptions = {}): Promise<void> {
-    const items = events.map(({ room, sentAtUs, sequence }): Json => ({
-      app: this.#app,
-      channel: `order:${room}`,
-      event: {
-        order_status: { order_id: room, status: "picked_up", message: accuracyTextOf(sentAtUs) },
-      },
-      idempotency_key: `status-${sequence}`,
-    }));
+    const items = events.map((event) => this.#statusItem(event));
     await this.#publish(items, options.fanout ?? 0);
+  }
+
+  /** The same in a stream, which stays open until it is ended: requests with 1 to 1,000 of them. */
+  openStatuses(options: StatusOptions = {}): StatusStream {
+    const stream = this.#client(options.fanout ?? 0).publishStream();
+    return new StatusStream(stream, {
+      itemOf: (event) => this.#statusItem(event),
+      assertTaken: (results) => assertTaken("publishing", results),
+    });
   }
 
   close(): void {
@@ -87,6 +89,16 @@ export class GatewayBackend {
   async #publish(items: readonly Json[], fanout: number): Promise<void> {
     const { response } = await this.#client(fanout).publish(items);
     assertTaken("publishing", response["results"]);
+  }
+
+  #statusItem({ room, sentAtUs, sequence }: BackendEvent): Json {
+    const message = accuracyTextOf(sentAtUs);
+    return {
+      app: this.#app,
+      channel: `order:${room}`,
+      event: { order_status: { order_id: room, status: "picked_up", message } },
+      idempotency_key: `status-${sequence}`,
+    };
   }
 
   #client(index: number): ApiClient {

@@ -1,8 +1,10 @@
 /**
  * What the gateway is configured with for the benchmark: as in production, with every check on. Only the
- * limits of one client address are raised, because all clients are of one machine; all else are the defaults.
+ * limits of one client address are raised, because all clients are of one machine, and those of one user, because
+ * few users send what many would; all else are the defaults.
  */
 import { randomBytes } from "node:crypto";
+import { RAISED_RATE_LIMIT_VARIABLES } from "#test/support/raised-limits.js";
 
 export interface Topics {
   readonly orders: string;
@@ -45,6 +47,7 @@ export class GatewayEnvironment {
       API_TOKENS: this.apiToken,
       HANDSHAKES_PER_SECOND_PER_ADDRESS: String(HANDSHAKES_PER_SECOND_PER_ADDRESS),
       CONNECTIONS_PER_ADDRESS: String(CONNECTIONS_PER_ADDRESS),
+      ...RAISED_RATE_LIMIT_VARIABLES,
       ...(options.kafkaBrokers !== undefined && {
         KAFKA_BROKERS: options.kafkaBrokers,
         KAFKA_GROUP_ID: `group-${this.app}`,

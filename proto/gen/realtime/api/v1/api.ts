@@ -10,8 +10,10 @@ import {
   type CallOptions,
   type ChannelCredentials,
   Client,
+  type ClientDuplexStream,
   type ClientOptions,
   type ClientUnaryCall,
+  type handleBidiStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -122,6 +124,28 @@ export interface PublishResult {
 /** The results, one for each item, in their order. */
 export interface PublishResponse {
   /** One for each item. */
+  results: PublishResult[];
+}
+
+/** One batch of a stream. */
+export interface PublishStreamRequest {
+  /** The caller's own: its response carries it. Any, but no two that wait for a response should share one. */
+  number: number;
+  /** 1 to 1,000, and at most 1 MiB encoded. */
+  items: PublishItem[];
+  /**
+   * How many responses of this call the caller had read when it sent this. It tells what is sent again from what
+   * was sent behind a failure that the caller did not know of yet, which is not tried, to keep the channel's order.
+   * Absent: all that were sent when this was read. More than were sent is malformed.
+   */
+  responsesRead?: number | undefined;
+}
+
+/** What became of one batch of a stream. Responses come as batches are done, not in the order of the requests. */
+export interface PublishStreamResponse {
+  /** The request's. */
+  number: number;
+  /** One for each item, in their order. */
   results: PublishResult[];
 }
 
@@ -558,6 +582,152 @@ export const PublishResponse: MessageFns<PublishResponse> = {
   },
   fromPartial<I extends Exact<DeepPartial<PublishResponse>, I>>(object: I): PublishResponse {
     const message = createBasePublishResponse();
+    message.results = object.results?.map((e) => PublishResult.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePublishStreamRequest(): PublishStreamRequest {
+  return { number: 0, items: [], responsesRead: undefined };
+}
+
+export const PublishStreamRequest: MessageFns<PublishStreamRequest> = {
+  encode(message: PublishStreamRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint64(message.number);
+    }
+    for (const v of message.items) {
+      PublishItem.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.responsesRead !== undefined) {
+      writer.uint32(24).uint64(message.responsesRead);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishStreamRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishStreamRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.items.push(PublishItem.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.responsesRead = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PublishStreamRequest>, I>>(base?: I): PublishStreamRequest {
+    return PublishStreamRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PublishStreamRequest>, I>>(object: I): PublishStreamRequest {
+    const message = createBasePublishStreamRequest();
+    message.number = object.number ?? 0;
+    message.items = object.items?.map((e) => PublishItem.fromPartial(e)) || [];
+    message.responsesRead = object.responsesRead ?? undefined;
+    return message;
+  },
+};
+
+function createBasePublishStreamResponse(): PublishStreamResponse {
+  return { number: 0, results: [] };
+}
+
+export const PublishStreamResponse: MessageFns<PublishStreamResponse> = {
+  encode(message: PublishStreamResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.number !== 0) {
+      writer.uint32(8).uint64(message.number);
+    }
+    for (const v of message.results) {
+      PublishResult.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PublishStreamResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePublishStreamResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.results.push(PublishResult.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<PublishStreamResponse>, I>>(base?: I): PublishStreamResponse {
+    return PublishStreamResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<PublishStreamResponse>, I>>(object: I): PublishStreamResponse {
+    const message = createBasePublishStreamResponse();
+    message.number = object.number ?? 0;
     message.results = object.results?.map((e) => PublishResult.fromPartial(e)) || [];
     return message;
   },
@@ -1459,11 +1629,36 @@ export const PublishServiceService = {
     responseSerialize: (value: PublishResponse): Buffer => Buffer.from(PublishResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): PublishResponse => PublishResponse.decode(value),
   },
+  /**
+   * Publishes batch after batch on one call, answered one by one. Items fail in their results and never end the
+   * call; the order within a channel is kept over all requests of the call. Requests are read as fast as they are
+   * done: a caller that meets flow control waits. Ends with INVALID_ARGUMENT behind a malformed request, and with
+   * UNAVAILABLE where this server ends: open another call then. Whatever ended it, what was read before is answered
+   * where it still can be, and what has no response may be sent again with the same idempotency keys.
+   */
+  publishStream: {
+    path: "/realtime.api.v1.PublishService/PublishStream" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: PublishStreamRequest): Buffer => Buffer.from(PublishStreamRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PublishStreamRequest => PublishStreamRequest.decode(value),
+    responseSerialize: (value: PublishStreamResponse): Buffer =>
+      Buffer.from(PublishStreamResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PublishStreamResponse => PublishStreamResponse.decode(value),
+  },
 } as const;
 
 export interface PublishServiceServer extends UntypedServiceImplementation {
   /** Publishes up to 1,000 events. Items succeed and fail on their own; the order within a channel is kept. */
   publish: handleUnaryCall<PublishRequest, PublishResponse>;
+  /**
+   * Publishes batch after batch on one call, answered one by one. Items fail in their results and never end the
+   * call; the order within a channel is kept over all requests of the call. Requests are read as fast as they are
+   * done: a caller that meets flow control waits. Ends with INVALID_ARGUMENT behind a malformed request, and with
+   * UNAVAILABLE where this server ends: open another call then. Whatever ended it, what was read before is answered
+   * where it still can be, and what has no response may be sent again with the same idempotency keys.
+   */
+  publishStream: handleBidiStreamingCall<PublishStreamRequest, PublishStreamResponse>;
 }
 
 export interface PublishServiceClient extends Client {
@@ -1483,6 +1678,19 @@ export interface PublishServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: PublishResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Publishes batch after batch on one call, answered one by one. Items fail in their results and never end the
+   * call; the order within a channel is kept over all requests of the call. Requests are read as fast as they are
+   * done: a caller that meets flow control waits. Ends with INVALID_ARGUMENT behind a malformed request, and with
+   * UNAVAILABLE where this server ends: open another call then. Whatever ended it, what was read before is answered
+   * where it still can be, and what has no response may be sent again with the same idempotency keys.
+   */
+  publishStream(): ClientDuplexStream<PublishStreamRequest, PublishStreamResponse>;
+  publishStream(options: Partial<CallOptions>): ClientDuplexStream<PublishStreamRequest, PublishStreamResponse>;
+  publishStream(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<PublishStreamRequest, PublishStreamResponse>;
 }
 
 export const PublishServiceClient = makeGenericClientConstructor(

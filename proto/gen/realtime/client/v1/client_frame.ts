@@ -82,12 +82,24 @@ export interface ClientFrame {
     | //
     /** Ask for a pong. */
     { $case: "ping"; value: Ping }
+    | //
+    /** Ask on which devices one is connected. */
+    { $case: "listDevices"; value: ListDevices }
+    | //
+    /** End one's session on a device. */
+    { $case: "endDevice"; value: EndDevice }
+    | //
+    /** Ask how much one has not read. */
+    { $case: "unread"; value: Unread }
     | undefined;
 }
 
-/** Say who one is. As the first frame where the handshake had no token; later to refresh it. */
+/**
+ * Say who one is. As the first frame where the handshake had no token; later to refresh it: then the session goes on
+ * with the new token, which must be of the same user, app and role, and the other fields but `user_type` are ignored.
+ */
 export interface Authenticate {
-  /** A signed JWT. Never logged, never echoed. */
+  /** A signed JWT. Never logged, never echoed. Empty in the first frame: nobody, where the gateway lets them in. */
   token: string;
   /** Names the device among the user's. Empty: the gateway makes one for the connection. */
   deviceId: string;
@@ -175,11 +187,14 @@ export interface ChatSend {
     /** A user: the conversation with them is found by the gateway. */
     { $case: "recipientId"; value: string }
     | undefined;
-  /** The text, at most 16 KiB. */
+  /** The text, at most 16 KiB in UTF-8. */
   content: string;
-  /** "text", "image", …. Empty: "text". */
+  /** "text", "image", …; 1 to 64 of A-Z a-z 0-9 _ . -. Empty: "text". */
   messageType: string;
-  /** The sender's own id; makes the send repeatable. Empty where not wanted. */
+  /**
+   * The sender's own id, at most 128 characters: a message sent again with the same one, to the same channel, is said
+   * once and gets the same answer. Empty where not wanted.
+   */
   clientMessageId: string;
 }
 
@@ -290,6 +305,27 @@ export interface Ping {
   clientTimeMs: number;
 }
 
+/** Ask on which devices one is connected. Answered with `device_list`. */
+export interface ListDevices {
+}
+
+/**
+ * End one's session on a device: its socket is closed, it cannot be resumed, and its token is revoked where it has an
+ * id that this connection's token has not. NOT_FOUND where there is no such session.
+ */
+export interface EndDevice {
+  /** From the `device_list`; also one's own. */
+  sessionId: string;
+}
+
+/** Ask how many messages one has not read, channel by channel. Answered with `unread_page`. */
+export interface Unread {
+  /** Names of channels that one takes part in, at most 100. Empty: all of them in which messages were said. */
+  channels: string[];
+  /** Continue a page: only where `channels` is empty. Empty: the first. */
+  pageToken: string;
+}
+
 function createBaseClientFrame(): ClientFrame {
   return { id: 0, requestId: "", traceparent: "", correlationId: "", body: undefined };
 }
@@ -359,6 +395,15 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         break;
       case "ping":
         Ping.encode(message.body.value, writer.uint32(210).fork()).join();
+        break;
+      case "listDevices":
+        ListDevices.encode(message.body.value, writer.uint32(218).fork()).join();
+        break;
+      case "endDevice":
+        EndDevice.encode(message.body.value, writer.uint32(226).fork()).join();
+        break;
+      case "unread":
+        Unread.encode(message.body.value, writer.uint32(242).fork()).join();
         break;
     }
     return writer;
@@ -545,6 +590,30 @@ export const ClientFrame: MessageFns<ClientFrame> = {
             message.body = { $case: "ping", value: Ping.decode(reader, reader.uint32()) };
             continue;
           }
+          case 27: {
+            if (tag !== 218) {
+              break;
+            }
+
+            message.body = { $case: "listDevices", value: ListDevices.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 28: {
+            if (tag !== 226) {
+              break;
+            }
+
+            message.body = { $case: "endDevice", value: EndDevice.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "unread", value: Unread.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -666,6 +735,24 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "ping": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "ping", value: Ping.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "listDevices": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "listDevices", value: ListDevices.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "endDevice": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "endDevice", value: EndDevice.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "unread": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "unread", value: Unread.fromPartial(object.body.value) };
         }
         break;
       }
@@ -2098,6 +2185,171 @@ export const Ping: MessageFns<Ping> = {
   fromPartial<I extends Exact<DeepPartial<Ping>, I>>(object: I): Ping {
     const message = createBasePing();
     message.clientTimeMs = object.clientTimeMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseListDevices(): ListDevices {
+  return {};
+}
+
+export const ListDevices: MessageFns<ListDevices> = {
+  encode(_: ListDevices, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListDevices {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListDevices();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListDevices>, I>>(base?: I): ListDevices {
+    return ListDevices.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListDevices>, I>>(_: I): ListDevices {
+    const message = createBaseListDevices();
+    return message;
+  },
+};
+
+function createBaseEndDevice(): EndDevice {
+  return { sessionId: "" };
+}
+
+export const EndDevice: MessageFns<EndDevice> = {
+  encode(message: EndDevice, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EndDevice {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<EndDevice>, I>>(base?: I): EndDevice {
+    return EndDevice.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EndDevice>, I>>(object: I): EndDevice {
+    const message = createBaseEndDevice();
+    message.sessionId = object.sessionId ?? "";
+    return message;
+  },
+};
+
+function createBaseUnread(): Unread {
+  return { channels: [], pageToken: "" };
+}
+
+export const Unread: MessageFns<Unread> = {
+  encode(message: Unread, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.channels) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(18).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unread {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnread();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channels.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Unread>, I>>(base?: I): Unread {
+    return Unread.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Unread>, I>>(object: I): Unread {
+    const message = createBaseUnread();
+    message.channels = object.channels?.map((e) => e) || [];
+    message.pageToken = object.pageToken ?? "";
     return message;
   },
 };

@@ -125,7 +125,7 @@ export interface Event {
     /** Durable: a message was deleted. */
     { $case: "chatDeleted"; value: ChatDeleted }
     | //
-    /** Durable: messages were delivered to or read by somebody. */
+    /** Latest, one value per user and kind: messages were delivered to or read by somebody. */
     { $case: "receipt"; value: ReceiptUpdate }
     | //
     /** Ephemeral: somebody types or stopped typing. */
@@ -134,7 +134,7 @@ export interface Event {
     /** Durable: an offer was made to this worker, or its state changed. */
     { $case: "offer"; value: OfferUpdate }
     | //
-    /** Durable: a connection joined or left the channel. */
+    /** Ephemeral: a connection joined or left the channel. `presence` says who is in it. */
     { $case: "membership"; value: Membership }
     | //
     /** Latest, one value per user: a user came online or went offline. */
@@ -145,6 +145,9 @@ export interface Event {
     | //
     /** Durable unless its kind is configured otherwise: an event that this product does not know. */
     { $case: "custom"; value: CustomEvent }
+    | //
+    /** Latest, one value per conversation, in the channels of its two users: how much the user has not read. */
+    { $case: "unread"; value: UnreadUpdate }
     | undefined;
 }
 
@@ -230,7 +233,7 @@ export interface Eta {
 
 /** A message in a conversation, group or order. */
 export interface ChatMessage {
-  /** Says where it belongs: holds its channel and offset. */
+  /** Says where it belongs: holds its channel, position and number. Opaque to apps. */
   messageId: string;
   /** The message's text. */
   content: string;
@@ -268,6 +271,24 @@ export interface ReceiptUpdate {
   messageId: string;
   /** Whether all earlier messages are meant too. */
   upTo: boolean;
+  /** The message's number: what `up_to` counts by. */
+  number: number;
+}
+
+/** How much of a channel a user has not read. One's own messages count as read. */
+export interface UnreadUpdate {
+  /** The channel's name. */
+  channel: string;
+  /** How many messages one has not read. */
+  unread: number;
+  /** The number of the last message in the channel. 0: none. */
+  lastNumber: number;
+  /** All messages up to this number are read. 0: none. */
+  readNumber: number;
+  /** All messages up to this number were delivered. 0: none. */
+  deliveredNumber: number;
+  /** The other user of a two-person conversation. Empty elsewhere. */
+  recipientId: string;
 }
 
 /** Somebody types. */
@@ -296,11 +317,11 @@ export interface OfferUpdate {
   data?: { [key: string]: any } | undefined;
 }
 
-/** A connection joined or left a channel. */
+/** A connection joined or left a channel. One that comes back within the grace does neither. */
 export interface Membership {
   /** Whose. */
   userId: string;
-  /** Which. */
+  /** The one that joined; left names the same, also where a later one had taken its place unheard. */
   connectionId: string;
   /** True when it joined, false when it left. */
   joined: boolean;
@@ -568,6 +589,9 @@ export const Event: MessageFns<Event> = {
       case "custom":
         CustomEvent.encode(message.body.value, writer.uint32(274).fork()).join();
         break;
+      case "unread":
+        UnreadUpdate.encode(message.body.value, writer.uint32(322).fork()).join();
+        break;
     }
     return writer;
   },
@@ -761,6 +785,14 @@ export const Event: MessageFns<Event> = {
             message.body = { $case: "custom", value: CustomEvent.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.body = { $case: "unread", value: UnreadUpdate.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -877,6 +909,12 @@ export const Event: MessageFns<Event> = {
       case "custom": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "custom", value: CustomEvent.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "unread": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "unread", value: UnreadUpdate.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1672,7 +1710,7 @@ export const ChatDeleted: MessageFns<ChatDeleted> = {
 };
 
 function createBaseReceiptUpdate(): ReceiptUpdate {
-  return { userId: "", kind: 0, messageId: "", upTo: false };
+  return { userId: "", kind: 0, messageId: "", upTo: false, number: 0 };
 }
 
 export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
@@ -1688,6 +1726,9 @@ export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
     }
     if (message.upTo !== false) {
       writer.uint32(32).bool(message.upTo);
+    }
+    if (message.number !== 0) {
+      writer.uint32(40).uint64(message.number);
     }
     return writer;
   },
@@ -1737,6 +1778,14 @@ export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
             message.upTo = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.number = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1758,6 +1807,122 @@ export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
     message.kind = object.kind ?? 0;
     message.messageId = object.messageId ?? "";
     message.upTo = object.upTo ?? false;
+    message.number = object.number ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnreadUpdate(): UnreadUpdate {
+  return { channel: "", unread: 0, lastNumber: 0, readNumber: 0, deliveredNumber: 0, recipientId: "" };
+}
+
+export const UnreadUpdate: MessageFns<UnreadUpdate> = {
+  encode(message: UnreadUpdate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.channel !== "") {
+      writer.uint32(10).string(message.channel);
+    }
+    if (message.unread !== 0) {
+      writer.uint32(16).uint64(message.unread);
+    }
+    if (message.lastNumber !== 0) {
+      writer.uint32(24).uint64(message.lastNumber);
+    }
+    if (message.readNumber !== 0) {
+      writer.uint32(32).uint64(message.readNumber);
+    }
+    if (message.deliveredNumber !== 0) {
+      writer.uint32(40).uint64(message.deliveredNumber);
+    }
+    if (message.recipientId !== "") {
+      writer.uint32(50).string(message.recipientId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnreadUpdate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnreadUpdate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unread = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.lastNumber = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.readNumber = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.deliveredNumber = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.recipientId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UnreadUpdate>, I>>(base?: I): UnreadUpdate {
+    return UnreadUpdate.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnreadUpdate>, I>>(object: I): UnreadUpdate {
+    const message = createBaseUnreadUpdate();
+    message.channel = object.channel ?? "";
+    message.unread = object.unread ?? 0;
+    message.lastNumber = object.lastNumber ?? 0;
+    message.readNumber = object.readNumber ?? 0;
+    message.deliveredNumber = object.deliveredNumber ?? 0;
+    message.recipientId = object.recipientId ?? "";
     return message;
   },
 };

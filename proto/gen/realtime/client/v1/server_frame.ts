@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Error } from "./errors.js";
-import { Event, Position, PresenceUpdate } from "./event.js";
+import { Event, Position, PresenceUpdate, UnreadUpdate } from "./event.js";
 
 export const protobufPackage = "realtime.client.v1";
 
@@ -91,6 +91,12 @@ export interface ServerFrame {
     | //
     /** Who is there. */
     { $case: "presencePage"; value: PresencePage }
+    | //
+    /** Where one is connected. */
+    { $case: "deviceList"; value: DeviceList }
+    | //
+    /** How much one has not read. */
+    { $case: "unreadPage"; value: UnreadPage }
     | undefined;
 }
 
@@ -131,6 +137,8 @@ export interface Reply {
   id: string;
   /** When it was stored: milliseconds since 1970-01-01 UTC. 0 where nothing was. */
   timeMs: number;
+  /** Where a message to a user was said: the conversation that the gateway found. Absent elsewhere. */
+  channel?: string | undefined;
 }
 
 /** A channel is followed now. All later events of it come after this frame. */
@@ -197,6 +205,34 @@ export interface PresencePage {
   nextPageToken: string;
 }
 
+/** One of the user's devices: a session that is connected. */
+export interface Device {
+  /** The session; for `end_device`. */
+  sessionId: string;
+  /** As the device said. Empty where it did not. */
+  deviceId: string;
+  /** As the device said: "ios", "android", "web", …. Empty where it did not. */
+  platform: string;
+  /** When its socket opened: milliseconds since 1970-01-01 UTC. */
+  connectedAtMs: number;
+  /** True for the session that asked. */
+  isCurrent: boolean;
+}
+
+/** Where one is connected. */
+export interface DeviceList {
+  /** Oldest connection first. */
+  devices: Device[];
+}
+
+/** How much one has not read. */
+export interface UnreadPage {
+  /** One for each channel, by their names. Those that were asked for by name are all there. */
+  channels: UnreadUpdate[];
+  /** Give it for the next page. Empty at the end. */
+  nextPageToken: string;
+}
+
 function createBaseServerFrame(): ServerFrame {
   return { replyTo: 0, body: undefined };
 }
@@ -239,6 +275,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         break;
       case "presencePage":
         PresencePage.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
+      case "deviceList":
+        DeviceList.encode(message.body.value, writer.uint32(170).fork()).join();
+        break;
+      case "unreadPage":
+        UnreadPage.encode(message.body.value, writer.uint32(242).fork()).join();
         break;
     }
     return writer;
@@ -353,6 +395,22 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.body = { $case: "presencePage", value: PresencePage.decode(reader, reader.uint32()) };
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "deviceList", value: DeviceList.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.body = { $case: "unreadPage", value: UnreadPage.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -435,6 +493,18 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "presencePage": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "presencePage", value: PresencePage.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "deviceList": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "deviceList", value: DeviceList.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "unreadPage": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "unreadPage", value: UnreadPage.fromPartial(object.body.value) };
         }
         break;
       }
@@ -618,7 +688,7 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseReply(): Reply {
-  return { position: undefined, id: "", timeMs: 0 };
+  return { position: undefined, id: "", timeMs: 0, channel: undefined };
 }
 
 export const Reply: MessageFns<Reply> = {
@@ -631,6 +701,9 @@ export const Reply: MessageFns<Reply> = {
     }
     if (message.timeMs !== 0) {
       writer.uint32(24).int64(message.timeMs);
+    }
+    if (message.channel !== undefined) {
+      writer.uint32(34).string(message.channel);
     }
     return writer;
   },
@@ -672,6 +745,14 @@ export const Reply: MessageFns<Reply> = {
             message.timeMs = longToNumber(reader.int64());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -694,6 +775,7 @@ export const Reply: MessageFns<Reply> = {
       : undefined;
     message.id = object.id ?? "";
     message.timeMs = object.timeMs ?? 0;
+    message.channel = object.channel ?? undefined;
     return message;
   },
 };
@@ -1200,6 +1282,231 @@ export const PresencePage: MessageFns<PresencePage> = {
     const message = createBasePresencePage();
     message.users = object.users?.map((e) => PresenceUpdate.fromPartial(e)) || [];
     message.total = object.total ?? 0;
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseDevice(): Device {
+  return { sessionId: "", deviceId: "", platform: "", connectedAtMs: 0, isCurrent: false };
+}
+
+export const Device: MessageFns<Device> = {
+  encode(message: Device, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId !== "") {
+      writer.uint32(10).string(message.sessionId);
+    }
+    if (message.deviceId !== "") {
+      writer.uint32(18).string(message.deviceId);
+    }
+    if (message.platform !== "") {
+      writer.uint32(26).string(message.platform);
+    }
+    if (message.connectedAtMs !== 0) {
+      writer.uint32(32).int64(message.connectedAtMs);
+    }
+    if (message.isCurrent !== false) {
+      writer.uint32(40).bool(message.isCurrent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Device {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDevice();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.deviceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.platform = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.connectedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.isCurrent = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Device>, I>>(base?: I): Device {
+    return Device.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Device>, I>>(object: I): Device {
+    const message = createBaseDevice();
+    message.sessionId = object.sessionId ?? "";
+    message.deviceId = object.deviceId ?? "";
+    message.platform = object.platform ?? "";
+    message.connectedAtMs = object.connectedAtMs ?? 0;
+    message.isCurrent = object.isCurrent ?? false;
+    return message;
+  },
+};
+
+function createBaseDeviceList(): DeviceList {
+  return { devices: [] };
+}
+
+export const DeviceList: MessageFns<DeviceList> = {
+  encode(message: DeviceList, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.devices) {
+      Device.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceList {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceList();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.devices.push(Device.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DeviceList>, I>>(base?: I): DeviceList {
+    return DeviceList.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeviceList>, I>>(object: I): DeviceList {
+    const message = createBaseDeviceList();
+    message.devices = object.devices?.map((e) => Device.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseUnreadPage(): UnreadPage {
+  return { channels: [], nextPageToken: "" };
+}
+
+export const UnreadPage: MessageFns<UnreadPage> = {
+  encode(message: UnreadPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.channels) {
+      UnreadUpdate.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnreadPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnreadPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channels.push(UnreadUpdate.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UnreadPage>, I>>(base?: I): UnreadPage {
+    return UnreadPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnreadPage>, I>>(object: I): UnreadPage {
+    const message = createBaseUnreadPage();
+    message.channels = object.channels?.map((e) => UnreadUpdate.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
     return message;
   },

@@ -17,6 +17,7 @@ import {
   type Metadata,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Error } from "../../client/v1/errors.js";
 import { Position } from "../../client/v1/event.js";
 
 export const protobufPackage = "realtime.link.v1";
@@ -102,6 +103,9 @@ export interface EdgeItem {
     | //
     /** A socket has what was written to it. */
     { $case: "confirm"; value: ConfirmPositions }
+    | //
+    /** Answers a `VerifyToken`. */
+    { $case: "verified"; value: TokenVerified }
     | undefined;
 }
 
@@ -145,6 +149,12 @@ export interface FanoutItem {
     | //
     /** Take all sessions elsewhere: this fanout ends. */
     { $case: "drain"; value: Drain }
+    | //
+    /** Check a token that a session sent. Only to edges with the feature "verify_token". */
+    { $case: "verify"; value: VerifyToken }
+    | //
+    /** A session goes on with another token of its user. Only to edges with the feature "verify_token". */
+    { $case: "refresh"; value: RefreshPrincipal }
     | undefined;
 }
 
@@ -292,6 +302,43 @@ export interface ConfirmPositions {
 export interface ConfirmPositions_PositionsEntry {
   key: string;
   value?: Position | undefined;
+}
+
+/** A session sent a token on its live socket: the keys to check it with are the edge's. Answered with `TokenVerified`. */
+export interface VerifyToken {
+  /** Whose. */
+  session: number;
+  /** Of the frame that brought it; comes back in the answer. */
+  upSequence: number;
+  /** A signed JWT. Never logged, never echoed. */
+  token: string;
+  /** What the client says to be, held against the token as at the handshake. */
+  userType: string;
+}
+
+/** What a token says, or why it says nothing. */
+export interface TokenVerified {
+  /** Whose. */
+  session: number;
+  /** From the request. */
+  upSequence: number;
+  /** How it went. */
+  result?:
+    | //
+    /** Whom the token stands for. Whether the session may go on as them is the fanout's to say. */
+    { $case: "principal"; value: Principal }
+    | //
+    /** Why it cannot be trusted, or not be checked now. */
+    { $case: "error"; value: Error }
+    | undefined;
+}
+
+/** A session goes on as this principal: the edge opens it so at its next home, and closes it when this token ends. */
+export interface RefreshPrincipal {
+  /** Whose. */
+  session: number;
+  /** The same app, user and role as before. */
+  principal?: Principal | undefined;
 }
 
 /** Sent by an edge once a second. */
@@ -458,6 +505,8 @@ export interface SessionSnapshot {
   enteredChannel: string;
   /** That frame's up-sequence. */
   enteredUpSequence: number;
+  /** When the socket opened: milliseconds since 1970-01-01 UTC. 0: told by a home of a release that did not say. */
+  connectedAtMs: number;
 }
 
 function createBaseConnectRequest(): ConnectRequest {
@@ -601,6 +650,9 @@ export const EdgeItem: MessageFns<EdgeItem> = {
       case "confirm":
         ConfirmPositions.encode(message.item.value, writer.uint32(66).fork()).join();
         break;
+      case "verified":
+        TokenVerified.encode(message.item.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -682,6 +734,14 @@ export const EdgeItem: MessageFns<EdgeItem> = {
             message.item = { $case: "confirm", value: ConfirmPositions.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.item = { $case: "verified", value: TokenVerified.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -748,6 +808,12 @@ export const EdgeItem: MessageFns<EdgeItem> = {
         }
         break;
       }
+      case "verified": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "verified", value: TokenVerified.fromPartial(object.item.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -795,6 +861,12 @@ export const FanoutItem: MessageFns<FanoutItem> = {
         break;
       case "drain":
         Drain.encode(message.item.value, writer.uint32(98).fork()).join();
+        break;
+      case "verify":
+        VerifyToken.encode(message.item.value, writer.uint32(106).fork()).join();
+        break;
+      case "refresh":
+        RefreshPrincipal.encode(message.item.value, writer.uint32(114).fork()).join();
         break;
     }
     return writer;
@@ -909,6 +981,22 @@ export const FanoutItem: MessageFns<FanoutItem> = {
             message.item = { $case: "drain", value: Drain.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.item = { $case: "verify", value: VerifyToken.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.item = { $case: "refresh", value: RefreshPrincipal.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -996,6 +1084,18 @@ export const FanoutItem: MessageFns<FanoutItem> = {
       case "drain": {
         if (object.item?.value !== undefined && object.item?.value !== null) {
           message.item = { $case: "drain", value: Drain.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "verify": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "verify", value: VerifyToken.fromPartial(object.item.value) };
+        }
+        break;
+      }
+      case "refresh": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "refresh", value: RefreshPrincipal.fromPartial(object.item.value) };
         }
         break;
       }
@@ -2167,6 +2267,271 @@ export const ConfirmPositions_PositionsEntry: MessageFns<ConfirmPositions_Positi
   },
 };
 
+function createBaseVerifyToken(): VerifyToken {
+  return { session: 0, upSequence: 0, token: "", userType: "" };
+}
+
+export const VerifyToken: MessageFns<VerifyToken> = {
+  encode(message: VerifyToken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint64(message.session);
+    }
+    if (message.upSequence !== 0) {
+      writer.uint32(16).uint64(message.upSequence);
+    }
+    if (message.token !== "") {
+      writer.uint32(26).string(message.token);
+    }
+    if (message.userType !== "") {
+      writer.uint32(34).string(message.userType);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyToken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyToken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.upSequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.token = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.userType = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<VerifyToken>, I>>(base?: I): VerifyToken {
+    return VerifyToken.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<VerifyToken>, I>>(object: I): VerifyToken {
+    const message = createBaseVerifyToken();
+    message.session = object.session ?? 0;
+    message.upSequence = object.upSequence ?? 0;
+    message.token = object.token ?? "";
+    message.userType = object.userType ?? "";
+    return message;
+  },
+};
+
+function createBaseTokenVerified(): TokenVerified {
+  return { session: 0, upSequence: 0, result: undefined };
+}
+
+export const TokenVerified: MessageFns<TokenVerified> = {
+  encode(message: TokenVerified, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint64(message.session);
+    }
+    if (message.upSequence !== 0) {
+      writer.uint32(16).uint64(message.upSequence);
+    }
+    switch (message.result?.$case) {
+      case "principal":
+        Principal.encode(message.result.value, writer.uint32(26).fork()).join();
+        break;
+      case "error":
+        Error.encode(message.result.value, writer.uint32(34).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenVerified {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenVerified();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.upSequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.result = { $case: "principal", value: Principal.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.result = { $case: "error", value: Error.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TokenVerified>, I>>(base?: I): TokenVerified {
+    return TokenVerified.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TokenVerified>, I>>(object: I): TokenVerified {
+    const message = createBaseTokenVerified();
+    message.session = object.session ?? 0;
+    message.upSequence = object.upSequence ?? 0;
+    switch (object.result?.$case) {
+      case "principal": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "principal", value: Principal.fromPartial(object.result.value) };
+        }
+        break;
+      }
+      case "error": {
+        if (object.result?.value !== undefined && object.result?.value !== null) {
+          message.result = { $case: "error", value: Error.fromPartial(object.result.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseRefreshPrincipal(): RefreshPrincipal {
+  return { session: 0, principal: undefined };
+}
+
+export const RefreshPrincipal: MessageFns<RefreshPrincipal> = {
+  encode(message: RefreshPrincipal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== 0) {
+      writer.uint32(8).uint64(message.session);
+    }
+    if (message.principal !== undefined) {
+      Principal.encode(message.principal, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RefreshPrincipal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefreshPrincipal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.session = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.principal = Principal.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RefreshPrincipal>, I>>(base?: I): RefreshPrincipal {
+    return RefreshPrincipal.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RefreshPrincipal>, I>>(object: I): RefreshPrincipal {
+    const message = createBaseRefreshPrincipal();
+    message.session = object.session ?? 0;
+    message.principal = (object.principal !== undefined && object.principal !== null)
+      ? Principal.fromPartial(object.principal)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseEdgeStatus(): EdgeStatus {
   return { sequence: 0, connections: 0 };
 }
@@ -3274,6 +3639,7 @@ function createBaseSessionSnapshot(): SessionSnapshot {
     homeStampUs: 0,
     enteredChannel: "",
     enteredUpSequence: 0,
+    connectedAtMs: 0,
   };
 }
 
@@ -3305,6 +3671,9 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     }
     if (message.enteredUpSequence !== 0) {
       writer.uint32(72).uint64(message.enteredUpSequence);
+    }
+    if (message.connectedAtMs !== 0) {
+      writer.uint32(80).int64(message.connectedAtMs);
     }
     return writer;
   },
@@ -3394,6 +3763,14 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
             message.enteredUpSequence = longToNumber(reader.uint64());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.connectedAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3420,6 +3797,7 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     message.homeStampUs = object.homeStampUs ?? 0;
     message.enteredChannel = object.enteredChannel ?? "";
     message.enteredUpSequence = object.enteredUpSequence ?? 0;
+    message.connectedAtMs = object.connectedAtMs ?? 0;
     return message;
   },
 };

@@ -39,6 +39,8 @@ export interface Signal {
   closeCode: number;
   /** For DISCONNECT: said to the client. */
   reason: string;
+  /** For DISCONNECT: the session is over too, and cannot be resumed. */
+  endsSession: boolean;
 }
 
 /** A session as others see it. */
@@ -65,10 +67,12 @@ export interface SessionRecord {
   connectedAtMs: number;
   /** Grows with each home: an older home cannot overwrite or remove a newer one's record. */
   generation: number;
+  /** `jti` of the token that it was opened or last refreshed with. Empty where that has none. */
+  tokenId: string;
 }
 
 function createBaseSignal(): Signal {
-  return { kind: 0, connectionId: "", closeCode: 0, reason: "" };
+  return { kind: 0, connectionId: "", closeCode: 0, reason: "", endsSession: false };
 }
 
 export const Signal: MessageFns<Signal> = {
@@ -84,6 +88,9 @@ export const Signal: MessageFns<Signal> = {
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
+    }
+    if (message.endsSession !== false) {
+      writer.uint32(40).bool(message.endsSession);
     }
     return writer;
   },
@@ -133,6 +140,14 @@ export const Signal: MessageFns<Signal> = {
             message.reason = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.endsSession = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -154,6 +169,7 @@ export const Signal: MessageFns<Signal> = {
     message.connectionId = object.connectionId ?? "";
     message.closeCode = object.closeCode ?? 0;
     message.reason = object.reason ?? "";
+    message.endsSession = object.endsSession ?? false;
     return message;
   },
 };
@@ -171,6 +187,7 @@ function createBaseSessionRecord(): SessionRecord {
     fanoutId: "",
     connectedAtMs: 0,
     generation: 0,
+    tokenId: "",
   };
 }
 
@@ -208,6 +225,9 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     }
     if (message.generation !== 0) {
       writer.uint32(88).uint64(message.generation);
+    }
+    if (message.tokenId !== "") {
+      writer.uint32(98).string(message.tokenId);
     }
     return writer;
   },
@@ -313,6 +333,14 @@ export const SessionRecord: MessageFns<SessionRecord> = {
             message.generation = longToNumber(reader.uint64());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.tokenId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -341,6 +369,7 @@ export const SessionRecord: MessageFns<SessionRecord> = {
     message.fanoutId = object.fanoutId ?? "";
     message.connectedAtMs = object.connectedAtMs ?? 0;
     message.generation = object.generation ?? 0;
+    message.tokenId = object.tokenId ?? "";
     return message;
   },
 };

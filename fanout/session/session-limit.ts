@@ -1,0 +1,75 @@
+/**
+ * How many sessions a user may have at once, over all edges and fanouts. The store counts them in the step that
+ * registers the new one, so that of many that come at once none is overlooked. A session that lives already, on its
+ * way to another home, is not counted again. Where the store lost its data, sessions count from when their records
+ * are written again.
+ */
+import { CloseCode } from "#proto/close-codes.js";
+import { Signal, SignalKind, type SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
+import type { Broker } from "#fanout/channel/broker.js";
+import { userChannel } from "#fanout/channel/channel.js";
+import type { FanoutCounters } from "../fanout-counters.js";
+import type { RegistryKeeper } from "./registry-keeper.js";
+import { SessionRefused } from "./session-refused.js";
+
+/** What happens to one more: it is refused, or the oldest is closed. */
+export type SessionLimitRule = "close_oldest" | "refuse";
+
+export interface SessionLimitSettings {
+  /** 0: no limit. */
+  readonly maxSessions: number;
+  readonly rule: SessionLimitRule;
+}
+
+export const DEFAULT_SESSION_LIMIT: SessionLimitSettings = { maxSessions: 20, rule: "close_oldest" };
+
+export interface SessionLimitOptions extends SessionLimitSettings {
+  readonly registry: Pick<RegistryKeeper, "put" | "admit" | "remove">;
+  readonly broker: Pick<Broker, "tell">;
+  readonly counters: Pick<FanoutCounters, "sessionsOverLimit" | "storeFailures">;
+}
+
+const CLOSED_MESSAGE = "this user has too many sessions; this one was the oldest";
+const REFUSED_MESSAGE = "this user has too many sessions; end one of them first";
+
+export class SessionLimit {
+  readonly #options: SessionLimitOptions;
+
+  constructor(options: SessionLimitOptions) {
+    this.#options = options;
+  }
+
+  /** Registers a new session. @throws SessionRefused; GatewayError unavailable. */
+  async admit(record: SessionRecord): Promise<void> {
+    const { registry, maxSessions, rule, counters } = this.#options;
+    if (maxSessions === 0) {
+      await registry.put(record);
+      return;
+    }
+    const connections = await registry.admit(record, maxSessions);
+    // The connection that it continues is closed for that.
+    const others = connections.filter(({ sessionId }) => sessionId !== record.sessionId);
+    const surplus = others.length + 1 - maxSessions;
+    if (surplus <= 0) return;
+    if (rule === "refuse") {
+      counters.sessionsOverLimit += 1;
+      registry.remove(record).catch(() => (counters.storeFailures += 1));
+      throw new SessionRefused("rate_limited", REFUSED_MESSAGE, CloseCode.SESSION_LIMIT);
+    }
+    for (const oldest of others.slice(0, surplus)) this.#close(oldest);
+  }
+
+  #close({ app, userId, connectionId }: SessionRecord): void {
+    const { broker, counters } = this.#options;
+    counters.sessionsOverLimit += 1;
+    const signal = Signal.encode({
+      kind: SignalKind.SIGNAL_KIND_DISCONNECT,
+      connectionId,
+      closeCode: CloseCode.SESSION_LIMIT,
+      reason: CLOSED_MESSAGE,
+      endsSession: false,
+    }).finish();
+    // Where it is not heard, the next session of the user finds it again.
+    broker.tell(userChannel(app, userId), { signal }).catch(() => (counters.storeFailures += 1));
+  }
+}
