@@ -88,7 +88,9 @@ async function startGateway(own: Ports, timeoutMs: number): Promise<GuardedProce
   const started = npmStart(own);
   const isReady = async (): Promise<boolean> => {
     if (started.exit !== undefined) return true;
-    return (await fetch(`http://127.0.0.1:${own.PORT}/ready`)).status === 200;
+    // What it prints comes when it is ready, and may be read a moment later.
+    const isReady = (await fetch(`http://127.0.0.1:${own.PORT}/ready`)).status === 200;
+    return isReady && started.output.some((line) => line.includes('"subscribe"'));
   };
   await waitFor(isReady, { what: "npm start to be ready", timeoutMs, pollMs: 100 }).catch(
     async (error: unknown) => {

@@ -203,9 +203,10 @@ describe("metrics", () => {
       'realtime_request_errors_total{code="permission_denied"}': 1,
       'realtime_request_errors_total{code="invalid_argument"}': 1,
       realtime_sessions_opened_total: 2,
-      'realtime_redis_hits_total{operation="update-latest"}': LOCATIONS,
+      // Both users came online, which is a latest value too.
+      'realtime_redis_hits_total{operation="update-latest"}': LOCATIONS + 2,
       'realtime_redis_hits_total{operation="publish-durable"}': 1,
-      'realtime_redis_hits_total{operation="put-session"}': 2,
+      'realtime_redis_hits_total{operation="admit-session"}': 2,
       'realtime_api_calls_total{method="Publish",code="OK"}': 1,
     };
     expect(await risen(fanout, fanoutBefore, onFanout)).toEqual(onFanout);
