@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ALL_VARIABLES } from "#services/config/schema.js";
+import { NODE_FLAGS } from "./support/process.js";
 import { CHECKOUT } from "./support/source-files.js";
 import { mapping, parseYaml } from "./support/yaml.js";
 
@@ -87,7 +88,7 @@ describe("deploy/Dockerfile", () => {
   test("ends in an image that runs without root, knows its health, and says what it runs", () => {
     expect(last).toMatch(/^USER node$/m);
     expect(last).toMatch(/^HEALTHCHECK /m);
-    expect(last).toMatch(/^ENTRYPOINT \["node"/m);
+    expect(last).toContain(`ENTRYPOINT ${JSON.stringify(["node", ...NODE_FLAGS]).replaceAll(",", ", ")}`);
     expect(last).toContain('CMD ["dist/services/gateway/main.js"]');
   });
 

@@ -266,8 +266,7 @@ export class EdgeLink {
       }
       case "state": {
         const session = this.sessions.get(item.value.session);
-        // A view of the batch would keep the whole batch alive.
-        if (session !== undefined) session.state = Uint8Array.from(item.value.state);
+        if (session !== undefined) session.state = item.value.state;
         return;
       }
       case "close": {
@@ -277,7 +276,7 @@ export class EdgeLink {
       case "released": {
         const session = this.sessions.get(item.value.session);
         if (session === undefined) return;
-        session.state = Uint8Array.from(item.value.state);
+        session.state = item.value.state;
         this.#forget(session);
         this.#options.listener.released(this, session);
         return;

@@ -70,11 +70,7 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
   readonly framing: Framing;
   readonly connectionId: string;
   readonly socket: SessionSocket;
-  /** What rendezvous hashing takes. */
-  readonly homeKey: string;
   home: Home<Link> = { at: "nowhere" };
-  /** What the last home wants its successor to know. Empty: the session was never open. */
-  state: Uint8Array = EMPTY;
   /** The groups that the socket is in, each with the number of the change that its joining was. */
   readonly groups = new Map<Group, number>();
   /** Why the socket closed while the session had no home that could be told: the next one is. */
@@ -86,6 +82,8 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
   /** Versions of latest values that earlier homes gave the socket; an older home knew newer values than the present. */
   #seenVersions: Map<string, number> | undefined;
   #open: Omit<EdgeSessionOptions, "socket">;
+  /** Bytes as characters: for few of them a buffer takes five times the memory. */
+  #state = "";
   #nextUpSequence = 1;
   #lastReceivedAtUs = 0;
   #unanswered: UnansweredFrame[] = [];
@@ -100,7 +98,20 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
     this.framing = options.framing;
     this.connectionId = options.connectionId;
     this.socket = socket;
-    this.homeKey = `${options.principal.app}/${options.principal.userId}`;
+  }
+
+  /** What rendezvous hashing takes. */
+  get homeKey(): string {
+    return `${this.#open.principal.app}/${this.#open.principal.userId}`;
+  }
+
+  /** What the last home wants its successor to know. Empty: the session was never open. */
+  get state(): Uint8Array {
+    return Buffer.from(this.#state, "latin1");
+  }
+
+  set state(bytes: Uint8Array) {
+    this.#state = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
   }
 
   get unanswered(): readonly UnansweredFrame[] {
@@ -235,7 +246,7 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
       state: this.state,
       positions: Object.fromEntries(this.carriedPositions),
       // Until a home has opened it, or has dealt with its first frame.
-      awaitsResume: awaitsResume && this.state.length === 0 && nextUpSequence === 1,
+      awaitsResume: awaitsResume && this.#state === "" && nextUpSequence === 1,
       nextUpSequence,
     };
   }
@@ -266,5 +277,3 @@ export class EdgeSession<Link> implements GroupMember, StandingSession {
     else this.socket.resumeReading("unanswered");
   }
 }
-
-const EMPTY = new Uint8Array(0);

@@ -82,9 +82,21 @@ export class SocketServer {
   readonly #websockets: WebSocketServer;
   readonly #turn = new WriteTurn();
   readonly #waiting: WaitingHandshakes;
+  /** One for all connections. */
+  readonly #listener: ConnectionListener;
 
   constructor(options: SocketServerOptions) {
     this.#options = options;
+    const { listener, counters, nowMs } = options;
+    this.#listener = {
+      ...listener,
+      closed: (closed, session, reason) => {
+        this.connections.delete(closed);
+        counters.connectionDurationMs?.observe(nowMs() - closed.openedAtMs);
+        countOne(counters.connectionsClosed, reason);
+        listener.closed(closed, session, reason);
+      },
+    };
     // The typings of ws lag behind it: closeTimeout ends the wait for a peer's close frame.
     const limits: ServerOptions & { closeTimeout: number } = {
       noServer: true,
@@ -247,7 +259,7 @@ export class SocketServer {
   #connected(
     parts: Pick<ConnectionOptions, "websocket" | "socket" | "slot" | "announcedResume">,
   ): Connection {
-    const { listener, counters, slow, backlogged, nowMs, firstFrameDeadlineMs } = this.#options;
+    const { counters, slow, backlogged, nowMs, firstFrameDeadlineMs } = this.#options;
     const openedAtMs = nowMs();
     const lifetimeMs = this.#options.maxConnectionLifetimeMs;
     const connection = new Connection({
@@ -257,15 +269,7 @@ export class SocketServer {
       openedAtMs,
       livesUntilMs: livesUntil({ nowMs: openedAtMs, lifetimeMs, random: Math.random() }),
       firstFrameDeadlineMs,
-      listener: {
-        ...listener,
-        closed: (closed, session, reason) => {
-          this.connections.delete(closed);
-          counters.connectionDurationMs?.observe(nowMs() - closed.openedAtMs);
-          countOne(counters.connectionsClosed, reason);
-          listener.closed(closed, session, reason);
-        },
-      },
+      listener: this.#listener,
       writer: { turn: this.#turn, limits: slow, counters, backlogged },
     });
     this.connections.add(connection);

@@ -176,14 +176,14 @@ export class SocketWriter {
     if (this.#isStalled) return;
     this.#isStalled = true;
     this.#options.backlogged.add(this);
-    this.#options.socket.once("drain", this.#drained);
+    this.#options.socket.once("drain", () => this.#drained());
   }
 
-  readonly #drained = (): void => {
+  #drained(): void {
     this.#isStalled = false;
     this.#options.backlogged.delete(this);
     this.#releaseHeld();
-  };
+  }
 
   #releaseHeld(): void {
     const held = this.#held;

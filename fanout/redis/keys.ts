@@ -72,19 +72,55 @@ export function channelKeys(channel: Channel): ChannelKeys {
 function makeChannelKeys(channel: Channel): ChannelKeys {
   const subject = `${keyPart(channel.app)}/${keyPart(channel.kind)}:${keyPart(channel.id)}`;
   const partition = partitionOf(subject);
-  const base = `${partition.prefix}channel:${subject}`;
-  return {
-    meta: `${base}:meta`,
-    history: `${base}:history`,
-    answers: `${base}:answers`,
-    answerOrder: `${base}:answer-order`,
-    latest: `${base}:latest`,
-    participants: `${base}:participants`,
-    participantsVersion: `${base}:participants-version`,
-    chat: `${base}:chat`,
-    pubsub: base,
-    ...outboxOf(partition),
-  };
+  return new KeysOfChannel(partition, `${partition.prefix}channel:${subject}`);
+}
+
+/** Most channels are asked for two of their keys: only those stay in memory. */
+class KeysOfChannel implements ChannelKeys {
+  readonly latest: string;
+
+  constructor(
+    readonly partition: Partition,
+    readonly pubsub: string,
+  ) {
+    this.latest = `${pubsub}:latest`;
+  }
+
+  get meta(): string {
+    return `${this.pubsub}:meta`;
+  }
+
+  get history(): string {
+    return `${this.pubsub}:history`;
+  }
+
+  get answers(): string {
+    return `${this.pubsub}:answers`;
+  }
+
+  get answerOrder(): string {
+    return `${this.pubsub}:answer-order`;
+  }
+
+  get participants(): string {
+    return `${this.pubsub}:participants`;
+  }
+
+  get participantsVersion(): string {
+    return `${this.pubsub}:participants-version`;
+  }
+
+  get chat(): string {
+    return `${this.pubsub}:chat`;
+  }
+
+  get outbox(): string {
+    return outboxOf(this.partition).outbox;
+  }
+
+  get outboxNews(): string {
+    return outboxOf(this.partition).outboxNews;
+  }
 }
 
 /** Lost only with the partition's data: see `partition-sentinels.ts`. */

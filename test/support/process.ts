@@ -14,6 +14,9 @@ export type ServiceName = "edge" | "fanout" | "gateway";
 
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url));
 
+/** As in the image. */
+export const NODE_FLAGS: readonly string[] = ["--enable-source-maps", "--max-semi-space-size=4"];
+
 /** The variables that carry a port, per process; see the table of commands and ports in the README. */
 const PORT_VARIABLES = {
   edge: ["PORT", "METRICS_PORT"],
@@ -84,7 +87,7 @@ async function startOnce(name: ServiceName, options: ServiceOptions): Promise<Ru
   const service = new GuardedProcess({
     name,
     command: process.execPath,
-    args: ["--enable-source-maps", main],
+    args: [...NODE_FLAGS, main],
     env,
   });
   const running = runningService(name, env, service);
