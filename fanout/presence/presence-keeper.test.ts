@@ -93,7 +93,7 @@ describe("presence of sessions", () => {
     keeper.followingOf(one)(group, true);
     await settled();
     expect([await isOnline(), await members()]).toEqual([true, ["u1"]]);
-    keeper.gone(one);
+    keeper.gone(one, [group]);
     await settled();
     expect([await isOnline(), await members()]).toEqual([false, []]);
   });
@@ -117,9 +117,9 @@ describe("presence of sessions", () => {
     store.hold = new Promise((resolve) => (release = resolve));
     const one = session("c1");
     keeper.registered(one);
-    keeper.gone(one);
+    keeper.gone(one, []);
     keeper.registered(one);
-    keeper.gone(one);
+    keeper.gone(one, []);
     release();
     await settled();
     expect(await isOnline()).toBe(false);
@@ -149,7 +149,7 @@ describe("presence of sessions", () => {
     for (const nobody of [session("c1", { capability: "anonymous" }), session("c2", { record: undefined })]) {
       keeper.registered(nobody);
       keeper.followingOf(nobody)(group, true);
-      keeper.gone(nobody);
+      keeper.gone(nobody, [group]);
     }
     expect(keeper.owed).toBe(0);
     expect(await isOnline()).toBe(false);
@@ -167,7 +167,7 @@ describe("presence of sessions", () => {
     await keeper.renew();
     expect(store.renewed.at(-1)).toHaveLength(1);
     // What ends later than its link makes nobody live.
-    keeper.gone(session("c1"));
+    keeper.gone(session("c1"), []);
     keeper.linkEnded(other);
     await settled();
     await keeper.renew();

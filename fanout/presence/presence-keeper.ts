@@ -82,12 +82,12 @@ export class PresenceKeeper {
       isFollowed ? this.#joined(session, channel) : this.#leave(session, channel, 0);
   }
 
-  /** Its socket is gone. */
-  gone(session: PresentSession): void {
+  /** Its socket is gone; it was in these channels. */
+  gone(session: PresentSession, channels: Iterable<Channel>): void {
     const connection = this.#placed(session);
     if (connection === undefined) return;
     const { store, graceMs } = this.#options;
-    for (const { channel } of session.follows.values()) this.#leave(session, channel, graceMs);
+    for (const channel of channels) this.#leave(session, channel, graceMs);
     this.#wish(session, USER, () => store.disconnect(connection, graceMs));
   }
 

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
-import { FanoutCore, gate } from "#test/support/fanout-core.js";
+import { FanoutCore, gate, order } from "#test/support/fanout-core.js";
 import { DEFAULT_CONCURRENT_OPENINGS, DEFAULT_MAX_WAITING } from "./opening-queue.js";
 
 const WAITING = 40;
@@ -31,6 +31,29 @@ function storm(): void {
 
 const turn = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 5));
 const counts = (): readonly number[] => [core.fanout.sessionsOpening, core.fanout.sessionsWaiting];
+
+/** What a session is opened with that another home has given back; it follows `order:42`. */
+async function movedFromElsewhere(): Promise<{ readonly state: Uint8Array; readonly connectionId: string }> {
+  await core.stop();
+  core = new FanoutCore({ presence: { graceMs: 0 } });
+  edge = core.edge();
+  const elsewhere = core.edgeElsewhere();
+  const connectionId = "moves";
+  await core.grant(order("42"), "mover");
+  elsewhere.open(1, { userId: "mover" }, { connectionId });
+  elsewhere.subscribe(1, "order:42");
+  await vi.waitFor(async () => expect(await tracesOfMover()).toEqual([1, 1, 1]), PATIENCE);
+  elsewhere.say({ $case: "release", value: { session: 1 } });
+  await vi.waitFor(() => expect(elsewhere.itemsOf("released")).toHaveLength(1), PATIENCE);
+  return { state: elsewhere.itemsOf("released")[0]?.state ?? new Uint8Array(0), connectionId };
+}
+
+/** Connections in the registry, users online, members of the channel. */
+async function tracesOfMover(): Promise<readonly number[]> {
+  const connections = await core.registry.ofUser("default", "mover");
+  const members = await core.presence.members(order("42"), "", 10);
+  return [connections.length, await core.presence.countOnline("default"), members.total];
+}
 
 async function untilOpen(numbers: readonly number[]): Promise<void> {
   await vi.waitFor(() => {
@@ -123,6 +146,30 @@ describe("a session that waits to be opened", () => {
     expect([edge.heard(LAST), other.heard(1)]).toEqual([[], []]);
     expect(await core.registry.ofUser("default", `u${LAST}`)).toEqual([]);
     expect(core.fanout.sessions).toBe(LAST);
+  });
+
+  it("and lived before leaves nothing of what its earlier home had stored", async () => {
+    const mover = await movedFromElsewhere();
+    core.broker.answers.set("state", () => store.opened);
+    storm();
+    edge.open(LAST + 1, { userId: "mover" }, mover);
+    expect(core.fanout.sessionsWaiting).toBe(WAITING + 1);
+    for (let number = LAST + 1; number > 0; number -= 1) {
+      edge.say({ $case: "close", value: { session: number, reason: "client" } });
+    }
+    store.open();
+    await vi.waitFor(async () => expect(await tracesOfMover()).toEqual([0, 0, 0]), PATIENCE);
+    await vi.waitFor(() => expect(core.fanout.sessions).toBe(0), PATIENCE);
+  });
+
+  it("and is refused although it lived before leaves nothing of that either", async () => {
+    const mover = await movedFromElsewhere();
+    const revoked = { app: "default", subject: "user", id: "mover", issuedBeforeMs: 0 } as const;
+    await core.fanout.tokens.revocations.revoke([revoked]);
+    edge.open(1, { userId: "mover" }, mover);
+    await vi.waitFor(() => expect(edge.itemsOf("close")).toHaveLength(1), PATIENCE);
+    edge.say({ $case: "close", value: { session: 1, reason: "revoked" } });
+    await vi.waitFor(async () => expect(await tracesOfMover()).toEqual([0, 0, 0]), PATIENCE);
   });
 
   it("is opened all the same where it has sent something before its socket went", async () => {

@@ -5,14 +5,14 @@
  */
 import { randomUUID } from "node:crypto";
 import { CloseCode } from "#proto/close-codes.js";
-import {
+import type {
+  CloseSession,
+  ConfirmPositions,
+  OpenSession,
+  Principal,
   SessionSnapshot,
-  type CloseSession,
-  type ConfirmPositions,
-  type OpenSession,
-  type Principal,
-  type TokenVerified,
-  type UpFrame,
+  TokenVerified,
+  UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
 import { userChannel, type Channel } from "#fanout/channel/channel.js";
@@ -34,6 +34,7 @@ import { ResumableRecord } from "./resumable-record.js";
 import { Session } from "./session.js";
 import type { SessionOpener } from "./session-opener.js";
 import { SessionRefused } from "./session-refused.js";
+import { channelsOf, readState, UNREADABLE } from "./session-state.js";
 import { REPLACED_MESSAGE, type SessionResumer } from "./session-resumer.js";
 import type { TokenChecks } from "./token-checks.js";
 import type { TokenWatch } from "./token-watch.js";
@@ -58,7 +59,6 @@ export interface SessionHostOptions {
   readonly logger: Logger;
 }
 
-const UNREADABLE = Symbol("a state that is none");
 /** Who said that they resume and do not are new after so long. */
 const FIRST_FRAME_MS = 5000;
 const RETRY_AFTER_MESSAGE = "the store is away; reconnect in a moment";
@@ -154,17 +154,26 @@ export class SessionHost {
     const session = this.#byLink.get(link)?.get(number);
     if (session === undefined) return;
     if (session.isAwaitingFirst || (this.#options.opening.isWaiting(session) && session.hasAskedNothing)) {
-      this.#remove(session);
+      this.#leave(session);
       return;
     }
     // Who sends something and leaves has sent it.
     session.silence();
-    session.whenIdle(() => {
-      this.#options.presence.gone(session);
-      this.#remove(session);
-      const { record } = session;
-      if (record !== undefined) this.#options.registry.remove(record).catch(() => this.#storeFailed());
-    });
+    session.whenIdle(() => this.#leave(session));
+  }
+
+  /** Its socket is gone: nothing stays written of it, neither by this home nor by an earlier one. */
+  #leave(session: Session): void {
+    const { opener, presence, registry } = this.#options;
+    const snapshot = session.record === undefined ? readState(session.open.state) : undefined;
+    const isLeftByEarlierHome = snapshot !== undefined && snapshot !== UNREADABLE;
+    const record = isLeftByEarlierHome ? opener.recordOf(session) : session.record;
+    presence.gone(
+      session,
+      isLeftByEarlierHome ? channelsOf(snapshot, session.principal.app) : session.channels,
+    );
+    this.#remove(session);
+    if (record !== undefined) registry.remove(record).catch(() => this.#storeFailed());
   }
 
   /** Gives a session back to its edge, after everything that it sent is dealt with. */
@@ -282,7 +291,7 @@ export class SessionHost {
         counters.sessionsRestored += 1;
       }
       if (session.isEnded) return;
-      this.#options.presence.registered(session);
+      if (!session.isSilent) this.#options.presence.registered(session);
       session.begin();
       if (snapshot === undefined) this.#options.onBegun?.(session);
     } catch (error) {
@@ -370,16 +379,6 @@ export class SessionHost {
 
   #storeFailed(): void {
     this.#options.counters.storeFailures += 1;
-  }
-}
-
-/** What an edge sends must never end the fanout: the next one would end by it too. */
-function readState(state: Uint8Array): SessionSnapshot | undefined | typeof UNREADABLE {
-  if (state.length === 0) return undefined;
-  try {
-    return SessionSnapshot.decode(state);
-  } catch {
-    return UNREADABLE;
   }
 }
 

@@ -128,20 +128,21 @@ export class SessionOpener {
 
   /** Lets others know of the connection. @throws GatewayError unavailable; then it is done later. */
   async register(session: Session): Promise<void> {
-    await this.#options.registry.put(this.#recordOf(session));
+    await this.#options.registry.put(this.recordOf(session));
   }
 
   /** As `register`, for a connection that is new: its user may have too many. @throws SessionRefused too. */
   async admit(session: Session): Promise<void> {
     try {
-      await this.#options.limit.admit(this.#recordOf(session));
+      await this.#options.limit.admit(this.recordOf(session));
     } catch (thrown) {
       if (thrown instanceof SessionRefused) session.record = undefined;
       throw thrown;
     }
   }
 
-  #recordOf(session: Session): SessionRecord {
+  /** Its entry in the registry, as of now: newer than what an earlier home has written. */
+  recordOf(session: Session): SessionRecord {
     const { clock, fanoutId } = this.#options;
     const { open, principal, link } = session;
     const nowUs = clock.nowUs();

@@ -121,6 +121,16 @@ export class Session implements GroupMember {
     return this.#isOpen;
   }
 
+  /** Its socket is gone. */
+  get isSilent(): boolean {
+    return this.#isSilent;
+  }
+
+  /** Those that it follows, and those on their way in. */
+  get channels(): readonly Channel[] {
+    return [...this.follows.values(), ...this.arriving.values()].map(({ channel }) => channel);
+  }
+
   get isAwaitingFirst(): boolean {
     return this.#firstCame !== undefined;
   }
@@ -275,7 +285,7 @@ export class Session implements GroupMember {
     channel.followers.add(this);
     this.resumable.follow(channel.channel.name, cursor);
     this.link.join(this, channel, after);
-    this.onFollowing?.(channel.channel, true);
+    if (!this.#isSilent) this.onFollowing?.(channel.channel, true);
   }
 
   leave(channel: FollowedChannel): void {
@@ -295,7 +305,7 @@ export class Session implements GroupMember {
   snapshot(): Uint8Array {
     return encode(SessionSnapshot, {
       sessionId: this.sessionId,
-      channels: [...this.follows.values(), ...this.arriving.values()].map(({ channel }) => channel.name),
+      channels: this.channels.map(({ name }) => name),
       upSequence: this.#lastUpSequence,
       sampleCounter: this.sampleCounter,
       generation: this.resumable.generation,
