@@ -19,6 +19,8 @@ afterEach(() => {
 
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
+const STATUS = { sessions: 0, onlineUsers: 0, dependencies: [], storeTimeUs: 0, accepting: true };
+
 /** An edge's homing with real links to fake fanouts. */
 class FakeEdge {
   readonly counters = new EdgeCounters();
@@ -365,6 +367,27 @@ describe("a socket that closes", () => {
     await edge.release(from);
     expect(from.heard("close")).toEqual([]);
     expect(to.heard("close")).toEqual([{ session: number, reason: "client" }]);
+    expect(edge.homing.homelessSessions).toBe(0);
+  });
+
+  it("a moment before its home dies is told to the next one too, unless that home has heard it", async () => {
+    const { edge, fanouts } = await edgeWith(["a"]);
+    edge.open(3);
+    const [heard, unheard] = edge.sessions;
+    const [home] = fanouts;
+    const [link] = edge.links;
+    if (!heard || !unheard || !home || !link) throw new Error("none");
+    edge.homing.remove(heard, "client");
+    link.tick(2);
+    edge.homing.remove(unheard, "slow");
+    await settled();
+    home.say({ $case: "status", value: { ...STATUS, sequence: 1 } });
+    await settled();
+    home.die();
+    await settled();
+    const next = await edge.connect("b");
+    expect(next.heard("open").map(({ session }) => session)).toEqual([3, 2]);
+    expect(next.heard("close")).toEqual([{ session: 2, reason: "slow" }]);
     expect(edge.homing.homelessSessions).toBe(0);
   });
 

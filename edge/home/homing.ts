@@ -132,6 +132,10 @@ export class Homing {
       this.#homeless.add(session);
     }
     link.sessions.clear();
+    for (const { session, reason } of link.closed.take()) {
+      session.close(reason);
+      this.#homeless.add(session);
+    }
     this.#run();
   }
 

@@ -24,6 +24,7 @@ import {
   type TokenVerified,
   type VerifyToken,
 } from "#proto/gen/realtime/link/v1/link.js";
+import { ClosedSessions } from "./closed-sessions.js";
 import type { StoreTime } from "../store-time.js";
 import type { EdgeCounters } from "../edge-counters.js";
 import { Group } from "../session/group.js";
@@ -76,6 +77,7 @@ const OWN_PAUSE_MS = 1500;
 
 export class EdgeLink {
   readonly sessions = new Map<number, LinkedSession>();
+  readonly closed = new ClosedSessions<LinkedSession>();
   #phase: Phase = "greeting";
   #hello: FanoutHello | undefined;
   #status: FanoutStatus | undefined;
@@ -158,6 +160,7 @@ export class EdgeLink {
   close(session: LinkedSession, reason: string): void {
     this.#forget(session);
     this.#send({ $case: "close", value: { session: session.number, reason } });
+    this.closed.add(session, reason);
   }
 
   /** The socket has what was written to it up to these positions. */
@@ -190,6 +193,9 @@ export class EdgeLink {
       return;
     }
     this.#statusSequence += 1;
+    // A status does not wait for what is queued.
+    this.#writer.flush();
+    if (this.#writer.queuedBytes === 0) this.closed.precede(this.#statusSequence);
     this.#urgent({ $case: "status", value: { sequence: this.#statusSequence, connections } });
     if (this.#paused.size > 0 && !this.#writer.isUnderPressure) this.#resumeReading();
   }
@@ -299,6 +305,7 @@ export class EdgeLink {
         return;
       case "status":
         this.#status = item.value;
+        this.closed.answered(item.value.sequence);
         if (item.value.sequence === this.#statusSequence) {
           const { nowMs, clock } = this.#options;
           clock.observe({ storeUs: item.value.storeTimeUs, askedMs: this.#lastTickMs, answeredMs: nowMs() });
