@@ -95,6 +95,14 @@ describe("the copy", () => {
     expect([...tokens.missingIn([], LATER_MS)]).toEqual([]);
   });
 
+  it("whose time is over keeps no place from one that counts", () => {
+    const tokens = copy(1);
+    tokens.take([ofToken("t1")], NOW_MS, "elsewhere");
+    tokens.take([ofToken("t2", LATER_MS + 60_000)], LATER_MS, "elsewhere");
+    expect(tokens.revokes(token({ tokenId: "t2" }), LATER_MS)).toBe(true);
+    expect([tokens.size, tokens.overflows]).toEqual([1, 0]);
+  });
+
   it("knows what the log is not known to have", () => {
     const tokens = copy();
     tokens.take([ofToken("t1"), ofToken("t2"), ofUser(5)], NOW_MS, "elsewhere");

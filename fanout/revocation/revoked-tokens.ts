@@ -35,10 +35,16 @@ export class RevokedTokens {
   /** Takes what is new to it; answers that, as it is known from here on. */
   take(revocations: Iterable<Revocation>, nowMs: number, from: "log" | "elsewhere"): readonly Revocation[] {
     const news: Revocation[] = [];
+    let isSwept = false;
     for (const revocation of revocations) {
       if (revocation.expiresAtMs <= nowMs) continue;
       const key = revocationKey(revocation);
       const known = this.#known.get(key);
+      if (known === undefined && this.#known.size >= this.#maxRevocations && !isSwept) {
+        // The store has forgotten those whose time is over, and has taken others in their place.
+        this.sweep(nowMs);
+        isSwept = true;
+      }
       if (known === undefined && this.#known.size >= this.#maxRevocations) {
         this.overflows += 1;
         continue;
