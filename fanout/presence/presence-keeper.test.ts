@@ -14,11 +14,14 @@ import type { Announcement, MemberConnection, PlacedConnection } from "./presenc
 /** Away when the test says so, and slow where it holds it. */
 class FaultyStore extends MemoryPresenceStore {
   isAway = false;
+  /** Of these users alone it is away. */
+  readonly awayFor = new Set<string>();
   hold: Promise<void> | undefined;
   readonly renewed: (readonly string[])[] = [];
 
   override async connect(connection: PlacedConnection): Promise<readonly Announcement[]> {
     await this.#reach();
+    if (this.awayFor.has(connection.userId)) throw new GatewayError("unavailable", "away");
     return super.connect(connection);
   }
 
@@ -143,6 +146,18 @@ describe("presence of sessions", () => {
     expect(keeper.owed).toBe(2);
     await keeper.tick();
     expect([await isOnline(), await members(), keeper.owed]).toEqual([true, ["u1"], 0]);
+  });
+
+  it("is written also where others, as many as a tick writes, have their part of the store away", async () => {
+    const others = Array.from({ length: 500 }, (_, index) => {
+      const userId = `away-${index}`;
+      store.awayFor.add(userId);
+      return session(userId, { principal: { app: "app", userId } });
+    });
+    keeper.refresh([...others, session("c1")]);
+    await keeper.tick();
+    await keeper.tick();
+    expect([await isOnline(), keeper.owed]).toEqual([true, 500]);
   });
 
   it("is not that of who has no account, nor of who is not registered", async () => {

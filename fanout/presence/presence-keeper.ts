@@ -180,6 +180,11 @@ export class PresenceKeeper {
       }
     } catch {
       this.#options.counters.storeFailures += 1;
+      // Behind the others: those whose part of the store is away shall not keep the rest from theirs.
+      if (this.#owed.get(key) === owed) {
+        this.#owed.delete(key);
+        this.#owed.set(key, owed);
+      }
     } finally {
       owed.isRunning = false;
     }
