@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { GatewayError } from "#proto/errors.js";
 import { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
+import { gate } from "#test/support/fanout-core.js";
 import { RegistryKeeper } from "./registry-keeper.js";
 import { MemorySessionRegistry } from "./session-registry-memory.js";
 
@@ -8,19 +9,29 @@ const EDGE = "edge-incarnation";
 let memory: MemorySessionRegistry;
 let isAway: boolean;
 let keeper: RegistryKeeper;
+let writes: string[];
+let held: Promise<void> | undefined;
 
 const fail = (): Promise<never> => Promise.reject(new GatewayError("unavailable", "away"));
 
 beforeEach(async () => {
   isAway = false;
+  writes = [];
+  held = undefined;
   memory = new MemorySessionRegistry();
   await memory.renewEdge(EDGE, 60_000);
   keeper = new RegistryKeeper({
-    put: (record) => (isAway ? fail() : memory.put(record)),
-    admit: (record, many) => (isAway ? fail() : memory.admit(record, many)),
-    remove: (record) => (isAway ? fail() : memory.remove(record)),
+    put: (record) => write("put", () => memory.put(record)),
+    admit: (record, many) => write("admit", () => memory.admit(record, many)),
+    remove: (record) => write("remove", () => memory.remove(record)),
   });
 });
+
+async function write<Result>(what: string, into: () => Promise<Result>): Promise<Result> {
+  writes.push(what);
+  await held;
+  return isAway ? fail() : into();
+}
 
 function record(connectionId: string): SessionRecord {
   return SessionRecord.fromPartial({
@@ -67,6 +78,17 @@ describe("records of sessions", () => {
     keeper.refresh(records);
     await keeper.tick();
     expect([keeper.owed, await connected()]).toEqual([0, ["a"]]);
+  });
+
+  it("are not written once more while they are being written", async () => {
+    const { opened, open } = gate();
+    held = opened;
+    const writing = [keeper.admit(record("a"), 9), keeper.put(record("b")), keeper.remove(record("c"))];
+    const ticking = keeper.tick();
+    open();
+    await Promise.all([...writing, ticking]);
+    expect(writes).toEqual(["admit", "put", "remove"]);
+    expect(keeper.owed).toBe(0);
   });
 
   it("are written again at a pace", async () => {

@@ -9,6 +9,8 @@ import type { SessionRegistry } from "./session-registry.js";
 interface Owed {
   readonly record: SessionRecord;
   readonly action: "put" | "remove";
+  /** It is being written. */
+  isInFlight: boolean;
 }
 
 /** Written a second, at most, beside what sessions write themselves. */
@@ -31,27 +33,25 @@ export class RegistryKeeper {
 
   /** Writes a record now; one that fails is written later. @throws GatewayError unavailable. */
   put(record: SessionRecord): Promise<void> {
-    return this.#write({ record, action: "put" });
+    return this.#write({ record, action: "put", isInFlight: false });
   }
 
   /** As `put`, with what the port's `admit` answers. @throws GatewayError unavailable. */
   async admit(record: SessionRecord, many: number): Promise<readonly SessionRecord[]> {
-    const owed: Owed = { record, action: "put" };
-    this.#owe(owed);
-    const others = await this.#registry.admit(record, many);
-    this.#settle(owed);
-    return others;
+    const owed: Owed = { record, action: "put", isInFlight: false };
+    return this.#writing(owed, () => this.#registry.admit(record, many));
   }
 
   /** Removes a record now; one that fails is removed later. @throws GatewayError unavailable. */
   remove(record: SessionRecord): Promise<void> {
-    return this.#write({ record, action: "remove" });
+    return this.#write({ record, action: "remove", isInFlight: false });
   }
 
   /** Has the records of live sessions written again, at the pace of ticks. */
   refresh(records: Iterable<SessionRecord>): void {
     for (const record of records) {
-      if (this.#owed.get(record.connectionId)?.action !== "remove") this.#owe({ record, action: "put" });
+      if (this.#owed.get(record.connectionId)?.action !== "remove")
+        this.#owe({ record, action: "put", isInFlight: false });
     }
   }
 
@@ -59,20 +59,28 @@ export class RegistryKeeper {
   async tick(): Promise<void> {
     const batch: Owed[] = [];
     for (const owed of this.#owed.values()) {
+      if (owed.isInFlight) continue;
       if (batch.push(owed) >= WRITES_PER_TICK) break;
     }
     await Promise.allSettled(batch.map((owed) => this.#write(owed)));
   }
 
-  async #write(owed: Owed): Promise<void> {
-    this.#owe(owed);
-    await this.#registry[owed.action](owed.record);
-    this.#settle(owed);
+  #write(owed: Owed): Promise<void> {
+    return this.#writing(owed, () => this.#registry[owed.action](owed.record));
   }
 
-  /** Something newer may be owed of the same connection by now. */
-  #settle(owed: Owed): void {
-    if (this.#owed.get(owed.record.connectionId) === owed) this.#owed.delete(owed.record.connectionId);
+  /** Owed until it is written. */
+  async #writing<Result>(owed: Owed, write: () => Promise<Result>): Promise<Result> {
+    this.#owe(owed);
+    owed.isInFlight = true;
+    try {
+      const result = await write();
+      // Something newer may be owed of the same connection by now.
+      if (this.#owed.get(owed.record.connectionId) === owed) this.#owed.delete(owed.record.connectionId);
+      return result;
+    } finally {
+      owed.isInFlight = false;
+    }
   }
 
   #owe(owed: Owed): void {
