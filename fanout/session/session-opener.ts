@@ -71,11 +71,12 @@ export class SessionOpener {
     }
     const own = channels.acquire(userChannel(session.principal.app, session.principal.userId));
     session.resumable.at(this.#options.clock.nowUs());
-    // Where nobody of this user was here before, the position is not known before the record is made.
-    session.resumable.follow(own.channel.name, own.position);
     try {
       await this.admit(session);
-      await Promise.all([own.active(), resumables.create(session.resumable)]);
+      await own.active();
+      // With the position, or it would be saved once more a moment later.
+      session.resumable.follow(own.channel.name, own.position);
+      await resumables.create(session.resumable);
       if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
     } catch (thrown) {
       channels.release(own);
