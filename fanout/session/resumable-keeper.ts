@@ -153,6 +153,7 @@ export class ResumableKeeper {
           this.#hurried.add(record);
           return;
         case "superseded":
+        case "removed":
           this.#forget(record);
           return;
         case "replaced":

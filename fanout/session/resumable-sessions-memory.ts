@@ -2,6 +2,7 @@
 import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
 import {
   MAX_RESUMABLE_SESSIONS,
+  REMOVED_FOR_MS,
   type Cursor,
   type ResumableSessions,
   type ResumeAnswer,
@@ -31,6 +32,8 @@ export class MemoryResumableSessions implements ResumableSessions {
   readonly #clock: StoreClock;
   /** By app and user, then session, in the order of the last saves. */
   readonly #users = new Map<string, Map<string, Kept>>();
+  /** Until when it is known that a session was removed. */
+  readonly #removed = new Map<string, number>();
   #sweptAtMs = 0;
 
   constructor(options: { readonly clock?: StoreClock; readonly ttlMs?: number } = {}) {
@@ -46,6 +49,7 @@ export class MemoryResumableSessions implements ResumableSessions {
   async save(save: SessionSave): Promise<SaveOutcome> {
     this.#sweepWhenDue();
     const stored = this.#find(save, save.sessionId);
+    if ((this.#removed.get(sessionKey(save, save.sessionId)) ?? 0) > this.#nowMs()) return "removed";
     if (stored === undefined && !save.isWhole) return "missing";
     if (stored !== undefined && stored.generation > save.generation) return "replaced";
     const isSame = stored?.generation === save.generation;
@@ -71,6 +75,7 @@ export class MemoryResumableSessions implements ResumableSessions {
   async remove(owner: SessionOwner, sessionId: string): Promise<boolean> {
     const key = userKey(owner);
     const found = this.#find(owner, sessionId) !== undefined;
+    if (found) this.#removed.set(sessionKey(owner, sessionId), this.#nowMs() + REMOVED_FOR_MS);
     const ofUser = this.#users.get(key);
     ofUser?.delete(sessionId);
     if (ofUser?.size === 0) this.#users.delete(key);
@@ -130,6 +135,7 @@ export class MemoryResumableSessions implements ResumableSessions {
     const nowMs = this.#nowMs();
     if (nowMs - this.#sweptAtMs < SWEEP_MS) return;
     this.#sweptAtMs = nowMs;
+    for (const [session, untilMs] of this.#removed) if (untilMs <= nowMs) this.#removed.delete(session);
     for (const [key, ofUser] of this.#users) {
       for (const [sessionId, kept] of ofUser) if (!this.#isAlive(kept)) ofUser.delete(sessionId);
       if (ofUser.size === 0) this.#users.delete(key);
@@ -139,4 +145,8 @@ export class MemoryResumableSessions implements ResumableSessions {
 
 function userKey({ app, userId }: SessionOwner): string {
   return JSON.stringify([app, userId]);
+}
+
+function sessionKey({ app, userId }: SessionOwner, sessionId: string): string {
+  return JSON.stringify([app, userId, sessionId]);
 }

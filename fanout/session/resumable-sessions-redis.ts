@@ -8,6 +8,7 @@ import { bytesOf, integerOf, listOf, pairsOf } from "#fanout/redis/reply.js";
 import { loadScript } from "#fanout/redis/scripts.js";
 import {
   MAX_RESUMABLE_SESSIONS,
+  REMOVED_FOR_MS,
   type Cursor,
   type ResumableSessions,
   type ResumeAnswer,
@@ -57,6 +58,7 @@ export class RedisResumableSessions implements ResumableSessions {
       case "missing":
       case "superseded":
       case "replaced":
+      case "removed":
         return outcome;
       default:
         throw new Error("an unknown outcome of save-resumable.lua");
@@ -68,7 +70,7 @@ export class RedisResumableSessions implements ResumableSessions {
     const removed = await this.#connection.script(REMOVE, {
       partition,
       keys: [record, index],
-      args: [part],
+      args: [part, REMOVED_FOR_MS],
     });
     return integerOf(removed) === 1;
   }

@@ -90,7 +90,11 @@ export function describeResumableSessions(
       expect(await store.remove({ app, userId: "u1" }, "s1")).toBe(true);
       expect(await store.remove({ app, userId: "u1" }, "s1")).toBe(false);
       expect(await resume(1)).toEqual({ outcome: "gone" });
-      expect(await store.save(later({}))).toBe("missing");
+      expect(await store.save(later({}))).toBe("removed");
+      expect(await store.save(save())).toBe("removed");
+      expect(await resume(1)).toEqual({ outcome: "gone" });
+      expect(await store.remove({ app, userId: "u1" }, "s1")).toBe(false);
+      expect(await store.save(save())).toBe("removed");
       expect(await resume(1, { sessionId: "s2" })).toMatchObject({ outcome: "resumed" });
     });
 

@@ -42,7 +42,12 @@ export type SaveOutcome =
   /** Nothing was saved: a later home of the same connection has saved. */
   | "superseded"
   /** Nothing was saved: the session was resumed since. */
-  | "replaced";
+  | "replaced"
+  /** Nothing was saved: it was removed. */
+  | "removed";
+
+/** So long what was removed is told from what was lost: its home hears of the end within moments. */
+export const REMOVED_FOR_MS = 600_000;
 
 export interface ResumeClaim extends SessionOwner {
   readonly sessionId: string;
@@ -70,7 +75,7 @@ export interface ResumableSessions {
   readonly ttlMs: number;
   /** One atomic step. */
   save(save: SessionSave): Promise<SaveOutcome>;
-  /** It can be resumed no more. Answers whether there was one. */
+  /** It can be resumed no more, whatever its home still saves. Answers whether there was one. */
   remove(owner: SessionOwner, sessionId: string): Promise<boolean>;
   /**
    * Takes the session over for a connection and raises its generation, in one atomic step. Accepted is the

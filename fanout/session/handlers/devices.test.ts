@@ -1,7 +1,7 @@
 /** A user's own devices, on whole fanouts. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FakeEdge } from "#test/support/fake-edge.js";
-import { FanoutCore } from "#test/support/fanout-core.js";
+import { FanoutCore, gate } from "#test/support/fanout-core.js";
 
 let core: FanoutCore;
 let edge: FakeEdge;
@@ -70,6 +70,27 @@ describe("a user's devices", () => {
     elsewhere.request(5, { $case: "resume", value: { resumeToken, positions: {} } });
     await untilHeard(elsewhere, 5, "error 6");
     expect([closes(edge), edge.heard(3)]).toEqual([[], ["welcome", "subscribed user:u2"]]);
+  });
+
+  it("are not resumed by what their home saves while they are being ended", async () => {
+    const { sessionId, resumeToken } = sessionOf(elsewhere, 2);
+    const { opened, open } = gate();
+    const remove = core.resumables.remove.bind(core.resumables);
+    const removes = vi.spyOn(core.resumables, "remove").mockImplementation(async (...asked) => {
+      const wasThere = await remove(...asked);
+      await opened;
+      return wasThere;
+    });
+    const saves = vi.spyOn(core.resumables, "save");
+    endDevice(sessionId);
+    await vi.waitFor(() => expect(removes).toHaveBeenCalled());
+    elsewhere.subscribe(2, "public:news");
+    await vi.waitFor(() => expect(saves).toHaveBeenCalled());
+    open();
+    await untilHeard(edge, 1, "reply");
+    elsewhere.open(5, { userId: "u1", tokenId: "t-new" }, { connectionId: "c-5", awaitsResume: true });
+    elsewhere.request(5, { $case: "resume", value: { resumeToken, positions: {} } });
+    await untilHeard(elsewhere, 5, "error 6");
   });
 
   it("that share the token of the one that asks are ended without revoking it", async () => {

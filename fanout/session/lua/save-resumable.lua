@@ -4,8 +4,9 @@
 -- ARGV: 1 session, 2 generation, 3 '1' where it is confirmed, 4 connection, 5 the home's stamp, 6 TTL in ms,
 --       7 sessions a user may have, 8 '1' where the save is whole, 9 the beginning of the records' keys,
 --       then a channel and its cursor each; '-' removes it
--- Answers 'saved', 'missing', 'superseded' or 'replaced'. Channels have a colon in their name, other fields none.
-local stored = redis.call('HMGET', KEYS[1], 'generation', 'home', 'confirmed', 'oldest', 'replaced')
+-- Answers 'saved', 'missing', 'superseded', 'replaced' or 'removed'. Channels have a colon in their name, other fields none.
+local stored = redis.call('HMGET', KEYS[1], 'generation', 'home', 'confirmed', 'oldest', 'replaced', 'removed')
+if stored[6] then return 'removed' end
 local exists, is_whole = stored[1], ARGV[8] == '1'
 if not exists and not is_whole then return 'missing' end
 
