@@ -28,3 +28,14 @@ it("forgets a part when its time is over, and sweeps what nobody asks for", asyn
   await grant("2");
   expect(directory.size).toBe(1);
 });
+
+it("forgets after a minute whose part ended", async () => {
+  let nowMs = 1_000_000;
+  const directory = new MemoryDirectory({ clock: { nowUs: () => nowMs * 1000 } });
+  const channel = channelOf("app", "order", "1");
+  await directory.end(channel, "u1");
+  nowMs += 59_999;
+  expect((await directory.recordOf(channel)).ended.size).toBe(1);
+  nowMs += 1;
+  expect((await directory.recordOf(channel)).ended.size).toBe(0);
+});

@@ -4,6 +4,8 @@ import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
 import type { Directory, DirectoryRecord, Participation } from "./directory.js";
 
 const SWEEP_INTERVAL_MS = 60_000;
+/** For so long it is known that a part has ended. */
+const ENDED_LATELY_MS = 60_000;
 
 export class MemoryDirectory implements Directory {
   readonly #clock: StoreClock;
@@ -11,6 +13,8 @@ export class MemoryDirectory implements Directory {
   readonly #byChannel = new Map<string, Map<string, Participation>>();
   /** By app and user, then channel key. */
   readonly #byUser = new Map<string, Map<string, Participation>>();
+  /** By channel key, then user: until when it counts as lately; and by app and user, then channel name. */
+  readonly #ended = new Map<string, Map<string, number>>();
   /** By channel key, or app and user. */
   readonly #versions = new Map<string, number>();
   #changes = 0;
@@ -30,12 +34,18 @@ export class MemoryDirectory implements Directory {
     this.#sweepWhenDue();
     within(this.#byChannel, channel.key).set(userId, participation);
     within(this.#byUser, userKey(channel.app, userId)).set(channel.key, participation);
+    removeFrom(this.#ended, channel.key, userId);
+    removeFrom(this.#ended, userKey(channel.app, userId), channel.name);
     this.#changed(channel, userId);
   }
 
   async end(channel: Channel, userId: string): Promise<void> {
+    this.#sweepWhenDue();
     removeFrom(this.#byChannel, channel.key, userId);
     removeFrom(this.#byUser, userKey(channel.app, userId), channel.key);
+    const untilMs = this.#nowMs() + ENDED_LATELY_MS;
+    within(this.#ended, channel.key).set(userId, untilMs);
+    within(this.#ended, userKey(channel.app, userId)).set(channel.name, untilMs);
     this.#changed(channel, userId);
   }
 
@@ -53,11 +63,11 @@ export class MemoryDirectory implements Directory {
   }
 
   async recordOf(channel: Channel): Promise<DirectoryRecord> {
-    return this.#record(await this.participants(channel), this.#versions.get(channel.key));
+    return this.#record(await this.participants(channel), channel.key);
   }
 
   async recordOfUser(app: string, userId: string): Promise<DirectoryRecord> {
-    return this.#record(await this.participationsOf(app, userId), this.#versions.get(userKey(app, userId)));
+    return this.#record(await this.participationsOf(app, userId), userKey(app, userId));
   }
 
   async versions(channels: readonly Channel[]): Promise<readonly number[]> {
@@ -67,8 +77,11 @@ export class MemoryDirectory implements Directory {
   }
 
   /** It is lost with the process: never incomplete. */
-  #record(parts: readonly Participation[], version = 0): DirectoryRecord {
-    return { parts, ended: new Set(), isComplete: true, version };
+  #record(parts: readonly Participation[], key: string): DirectoryRecord {
+    const nowMs = this.#nowMs();
+    const ended = [...(this.#ended.get(key) ?? [])].filter(([, untilMs]) => untilMs > nowMs);
+    const version = this.#versions.get(key) ?? 0;
+    return { parts, ended: new Set(ended.map(([whose]) => whose)), isComplete: true, version };
   }
 
   #changed(channel: Channel, userId: string): void {
@@ -94,6 +107,10 @@ export class MemoryDirectory implements Directory {
         for (const [key, { expiresAtMs }] of inner) if (expiresAtMs <= nowMs) inner.delete(key);
         if (inner.size === 0) map.delete(outer);
       }
+    }
+    for (const [outer, inner] of this.#ended) {
+      for (const [key, untilMs] of inner) if (untilMs <= nowMs) inner.delete(key);
+      if (inner.size === 0) this.#ended.delete(outer);
     }
     for (const key of this.#versions.keys()) {
       if (!this.#byChannel.has(key) && !this.#byUser.has(key)) this.#versions.delete(key);

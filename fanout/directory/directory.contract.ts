@@ -60,6 +60,19 @@ export function describeDirectory(name: string, makeHarness: () => Promise<Direc
       expect(await directory.participationsOf(order.app, "u1")).toEqual([]);
     });
 
+    it("says for a while whose part ended, until it is granted again", async () => {
+      await directory.grant(part("u1", "owner"));
+      await directory.grant(part("u2", "member"));
+      await directory.end(order, "u1");
+      await directory.end(order, "u3");
+      expect([...(await directory.recordOf(order)).ended].sort()).toEqual(["u1", "u3"]);
+      expect([...(await directory.recordOfUser(order.app, "u1")).ended]).toEqual([order.name]);
+      expect([...(await directory.recordOfUser(order.app, "u2")).ended]).toEqual([]);
+      await directory.grant(part("u1", "owner"));
+      expect([...(await directory.recordOf(order)).ended]).toEqual(["u3"]);
+      expect([...(await directory.recordOfUser(order.app, "u1")).ended]).toEqual([]);
+    });
+
     it("grants again what had ended", async () => {
       const again = part("u1", "owner");
       await directory.grant(again);
