@@ -47,8 +47,13 @@ export class ChatAccess {
     const { channel, users } = found;
     if (users !== undefined) {
       const record = await this.#options.members.of(session, channel);
-      await this.#options.conversations.enter(session.principal, { channel, users }, record);
-      return found;
+      const areBothIn = await this.#options.conversations.enter(
+        session.principal,
+        { channel, users },
+        record,
+      );
+      // Whose part is over is told nothing, not even that there is something.
+      return areBothIn ? found : { channel, isFound: true };
     }
     if (channel.kind !== CONVERSATION) {
       await this.toPublish(session, channel, check.at("channel").path);

@@ -4,7 +4,7 @@ import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { channelOf, userChannel } from "#fanout/channel/channel.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import { ChatCore, ORDER, PAIR, READ, until, type ChatUser } from "#test/support/chat-core.js";
-import { order } from "#test/support/fanout-core.js";
+import { order, status } from "#test/support/fanout-core.js";
 
 const TO_ORDER = { channel: "order:42" };
 const DENIED = ErrorCode.ERROR_CODE_PERMISSION_DENIED;
@@ -175,6 +175,34 @@ describe("the conversation of two users", () => {
     await ann.say({ recipientId: "boss" });
     for (const userId of ["ann", "ben"]) await core.grant(PAIR, userId, "member");
     await ann.say({ recipientId: "ben" });
+  });
+
+  it("prolongs nobody's part where users may not begin one", async () => {
+    await core.stop();
+    await start({ openConversations: false });
+    const { directory, participations } = core;
+    const expiresAtMs = Date.now() + 3_600_000;
+    for (const userId of ["ann", "ben"])
+      await participations.grant({ channel: PAIR, userId, relation: "member", expiresAtMs });
+    await ann.say({ recipientId: "ben" });
+    const parts = await directory.participants(PAIR);
+    expect(parts.map((part) => part.expiresAtMs)).toEqual([expiresAtMs, expiresAtMs]);
+    await participations.end(PAIR, "ben");
+    await ann.say({ recipientId: "ben" });
+    expect((await directory.participants(PAIR)).map(({ userId }) => userId)).toEqual(["ann"]);
+  });
+
+  it("tells nothing to who takes part no more", async () => {
+    await ann.say({ recipientId: "ben" });
+    await until(() => expect(ben.told("unread")).toHaveLength(1));
+    await core.participations.end(PAIR, "ben");
+    const { channel } = await ann.say({ recipientId: "ben" });
+    expect(channel).toBe(PAIR.name);
+    expect((await core.directory.participants(PAIR)).map(({ userId }) => userId)).toEqual(["ann"]);
+    // What comes through the same channel later is heard: so what came before would have been.
+    await core.publish(userChannel("default", "ben"), status("later"));
+    await until(() => expect(ben.told("orderStatus")).toHaveLength(1));
+    expect(ben.told("unread")).toHaveLength(1);
   });
 
   it("of more than two has no one recipient", async () => {

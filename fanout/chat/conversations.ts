@@ -32,7 +32,8 @@ export class Conversations {
   }
 
   /**
-   * Lets both take part, where they do not yet.
+   * Lets both take part, where they do not yet and this user may begin it: where users may not, parts are and last
+   * as services gave them. Answers whether both take part then.
    * @throws GatewayError permission_denied where this user may not begin it, or their part has ended;
    *   PartUnknownError while the directory is being rebuilt; unavailable.
    */
@@ -40,18 +41,22 @@ export class Conversations {
     principal: Principal,
     conversation: { readonly channel: Channel; readonly users: readonly [string, string] },
     record: DirectoryRecord,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { userId } = principal;
     const { parts, ended, isComplete } = record;
+    const mayBegin = this.mayBegin(principal);
     if (!parts.some((part) => part.userId === userId)) {
       if (!isComplete && !ended.has(userId)) throw new PartUnknownError();
-      if (ended.has(userId) || !this.mayBegin(principal)) {
+      if (ended.has(userId) || !mayBegin) {
         throw new GatewayError("permission_denied", "you may not write to this user", {
           field: "chat_send.recipient_id",
         });
       }
     }
+    const { users } = conversation;
+    if (!mayBegin) return users.every((user) => parts.some((part) => part.userId === user));
     await this.admit(conversation, record);
+    return !users.some((user) => ended.has(user));
   }
 
   /**
