@@ -137,6 +137,21 @@ export function describeMessages(stage: () => Stage): void {
       });
     });
 
+    it("are excluded for as long as the history has what they would change", async () => {
+      const { broker, order } = stage();
+      const kept = CHANNEL_KINDS.get("order")?.historySize ?? 0;
+      const late = happened("edit", { unlessKey: "delete m1" });
+      await broker.publish(order, said(order, "one"));
+      await broker.publish(order, happened("delete m1"));
+      for (let index = 2; index < kept; index++) await broker.publish(order, happened(`e${index}`));
+      await expect(broker.publish(order, late)).rejects.toMatchObject({ kind: "conflict" });
+      // From here on the deletion is not known any more: so the message must be gone too.
+      for (let more = 0; more < 2; more++) await broker.publish(order, happened(`more ${more}`));
+      const [oldest] = await broker.history(order, { afterOffset: 0, limit: 1 });
+      expect(oldest?.position.offset).toBeGreaterThan(1);
+      expect(await broker.publish(order, late)).toMatchObject({ outcome: "published" });
+    });
+
     it("go on being counted where the history forked, under ids of the new epoch", async () => {
       const { broker, order } = stage();
       const first = await broker.publish(order, said(order, "one"));

@@ -64,7 +64,8 @@ if ARGV[20] ~= '' then
   answer = answer .. ':' .. string.format('%.0f', number)
 end
 
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], offset .. '-0', 't', ARGV[2], 'p', payload)
+-- Exactly so many: a message whose deletion is forgotten with its answer could be edited otherwise.
+redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[4], offset .. '-0', 't', ARGV[2], 'p', payload)
 local fields = {'epoch', epoch, 'offset', offset, 'tag', ARGV[2], 'time', time_ms}
 if ARGV[7] ~= '' then
   fields[#fields + 1] = 'version:' .. ARGV[7]
