@@ -4,6 +4,7 @@ import { MemoryBroker, MemoryChannels } from "./broker-memory.js";
 import { describeBroker } from "./broker.contract.js";
 import { channelOf } from "./channel.js";
 import { CHANNEL_KINDS } from "./channel-kinds.js";
+import { MAX_VERSIONED_SUBJECTS } from "./channel-limits.js";
 
 describeBroker("the broker in memory", async () => {
   const channels = new MemoryChannels();
@@ -54,6 +55,22 @@ describe("the broker in memory, as time passes", () => {
     expect((await broker.state(order)).latest).toEqual([]);
     await broker.update(order, { key: "eta:1", version: 1, payload: Buffer.from("1") });
     expect((await broker.state(order)).latest).toHaveLength(1);
+  });
+
+  it("forgets the version that was raised longest ago, where a channel has too many", async () => {
+    const { broker } = setUp();
+    const publish = async (subject: string, number: number) => {
+      const key = `${subject} ${number}`;
+      const versioned = { ...event, eventId: key, idempotencyKey: key, version: { subject, number } };
+      return (await broker.publish(order, versioned)).outcome;
+    };
+    await publish("first", 2);
+    await publish("second", 2);
+    for (let index = 2; index < MAX_VERSIONED_SUBJECTS; index++) await publish(`${index}`, 2);
+    await publish("first", 3);
+    await publish("one more", 2);
+    expect(await publish("first", 1)).toBe("stale");
+    expect(await publish("second", 1)).toBe("published");
   });
 
   it("forgets channels that nobody touches any more", async () => {

@@ -29,6 +29,7 @@ import {
   excluded,
   kindOptions,
   MAX_LATEST_VALUES,
+  MAX_VERSIONED_SUBJECTS,
   outboxFull,
 } from "./channel-limits.js";
 import { completeMessage } from "./numbered-message.js";
@@ -241,7 +242,11 @@ export class MemoryBroker implements Broker {
     part.history.push({ position, payload });
     if (part.history.length > kind.historySize) part.history.shift();
     part.answers.add(event, answer, kind.historySize);
-    if (version) part.versions.set(version.subject, version.number);
+    if (version) {
+      part.versions.delete(version.subject);
+      if (part.versions.size >= MAX_VERSIONED_SUBJECTS) deleteFirst(part.versions);
+      part.versions.set(version.subject, version.number);
+    }
     if (sourceMark) part.marks.set(sourceMark.source, sourceMark);
     if (event.outbox && partition !== undefined) {
       const { eventId } = event;

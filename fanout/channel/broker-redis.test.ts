@@ -111,6 +111,17 @@ describe("the broker in Redis, by itself", () => {
     expect((await broker.state(order)).latest.length).toBeLessThanOrEqual(1_024);
   });
 
+  it("keeps a bound on the versions in one channel, which never end while it is in use", async () => {
+    const broker = new RedisBroker({ connection });
+    const versioned = (index: number): DurableEvent =>
+      event(`e${index}`, { version: { subject: `orderStatus:${index}`, number: 2 } });
+    await Promise.all(Array.from({ length: 4_400 }, (_, index) => broker.publish(order, versioned(index))));
+    const fields = await connection.run((client) => client.hlen(channelKeys(order).meta));
+    expect(fields).toBeLessThanOrEqual(4_097);
+    const older = { version: { subject: "orderStatus:4399", number: 1 } };
+    expect(await broker.publish(order, event("older", older))).toMatchObject({ outcome: "stale" });
+  });
+
   it("makes no key from an id that could steer one", async () => {
     const broker = new RedisBroker({ connection });
     for (const id of ["a:meta", "{x}", "*", "a\nb", "x".repeat(10_000), "~", "", "é"]) {

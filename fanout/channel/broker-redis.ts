@@ -23,7 +23,13 @@ import {
 } from "./broker.js";
 import type { Channel } from "./channel.js";
 import type { ChannelKind } from "./channel-kinds.js";
-import { DEFAULT_OUTBOX_BOUND, excluded, kindOptions, outboxFull } from "./channel-limits.js";
+import {
+  DEFAULT_OUTBOX_BOUND,
+  excluded,
+  kindOptions,
+  MAX_VERSIONED_SUBJECTS,
+  outboxFull,
+} from "./channel-limits.js";
 import { BROKER_ID_BYTES, decodeEnvelope, ephemeralEnvelope, signalEnvelope } from "./envelope-redis.js";
 import { LatestUpdates } from "./latest-updates-redis.js";
 
@@ -99,6 +105,7 @@ export class RedisBroker implements Broker {
           message === undefined ? "" : bufferOf(message.body),
           message?.idPrefix ?? "",
           kind.participationTtlMs,
+          MAX_VERSIONED_SUBJECTS,
         ],
       }),
     );

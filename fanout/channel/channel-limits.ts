@@ -6,6 +6,9 @@ import { CHANNEL_KINDS, type ChannelKind } from "./channel-kinds.js";
 /** Latest values in one channel; one more makes room by dropping an old one. */
 export const MAX_LATEST_VALUES = 1_024;
 
+/** Subjects of which a channel knows a version; one more makes room by forgetting another's. */
+export const MAX_VERSIONED_SUBJECTS = 4_096;
+
 /** Events of one partition that may wait for Kafka; more that must reach it are refused. */
 export const DEFAULT_OUTBOX_BOUND = 10_000;
 

@@ -7,7 +7,7 @@
 --       11 source index, 12 outbox topic or "", 13 outbox key, 14 outbox bound, 15 event id, 16 channel,
 --       17 digest of a second idempotency key or "", 18 digest of the key that excludes this event or "",
 --       19 body of a message, 20 what the message's id begins with, or "" where it is none, 21 how long the
---       channel's messages are counted, in ms
+--       channel's messages are counted, in ms, 22 how many subjects' versions are known
 -- Of a message, 3 is the event without its body: see channel/numbered-message.ts.
 -- Answers {outcome, "epoch:offset:tag:timeMs", of a message with ":number"}; outcome: published, repeated, stale,
 -- excluded, outbox_full.
@@ -68,6 +68,16 @@ end
 redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[4], offset .. '-0', 't', ARGV[2], 'p', payload)
 local fields = {'epoch', epoch, 'offset', offset, 'tag', ARGV[2], 'time', time_ms}
 if ARGV[7] ~= '' then
+  -- A channel that never falls silent must not collect the versions of all that was ever told in it. Which of them
+  -- is forgotten is chance: of so many, few change any more.
+  if not meta[5] and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[22]) then
+    for _, field in ipairs(redis.call('HRANDFIELD', KEYS[1], 8)) do
+      if string.sub(field, 1, 8) == 'version:' then
+        redis.call('HDEL', KEYS[1], field)
+        break
+      end
+    end
+  end
   fields[#fields + 1] = 'version:' .. ARGV[7]
   fields[#fields + 1] = ARGV[8]
 end
