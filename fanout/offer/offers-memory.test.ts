@@ -4,6 +4,7 @@ import { MemoryOutbox, MemoryOutboxEntries } from "#fanout/outbox/outbox-memory.
 import { PARTITION_COUNT } from "#fanout/redis/partitions.js";
 import { newOffer } from "./offer-request.js";
 import { MemoryOffers } from "./offers-memory.js";
+import { expectFairLook } from "./offers-due.contract.js";
 import { describeNumbersAndAsked } from "./offer-numbers.contract.js";
 import {
   describeOffers,
@@ -53,4 +54,9 @@ it("forgets what is over also where nobody asks for it any more", async () => {
     0,
   );
   expect(offers.size).toBe(0);
+});
+
+it("finds what is due in each partition, however much waits in another", async () => {
+  const offers = new MemoryOffers();
+  await expectFairLook(offers, { app: "default" });
 });

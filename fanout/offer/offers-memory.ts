@@ -16,6 +16,7 @@ import {
   DEFAULT_OFFER_RETENTION_MS,
   MAX_ASKED,
   MAX_OPEN_OFFERS,
+  dueShare,
   tooManyOffers,
   type DueOffers,
   type OfferAnswer,
@@ -41,8 +42,6 @@ export interface MemoryOffersOptions {
   /** In each partition. */
   readonly maxOpen?: number;
 }
-
-const MAX_DUE = 500;
 
 export class MemoryOffers implements Offers {
   readonly retentionMs: number;
@@ -142,8 +141,15 @@ export class MemoryOffers implements Offers {
   async due(partitions: readonly number[], undeliveredForMs: number): Promise<DueOffers> {
     const nowMs = this.#nowMs();
     const wanted = new Set(partitions);
+    const share = dueShare(partitions.length);
+    const found = { overdue: new Map<number, number>(), undelivered: new Map<number, number>() };
     const overdue: OfferName[] = [];
     const undelivered: OfferName[] = [];
+    const take = (counts: Map<number, number>, partition: number): boolean => {
+      const count = counts.get(partition) ?? 0;
+      counts.set(partition, count + 1);
+      return count < share;
+    };
     for (const [member, { record, partition, undelivered: waiting, sinceMs, expiresAtMs }] of this.#offers) {
       if (expiresAtMs <= nowMs) {
         this.#offers.delete(member);
@@ -151,9 +157,10 @@ export class MemoryOffers implements Offers {
       }
       if (!wanted.has(partition)) continue;
       const { app, offerId } = record.offer;
-      if (nextDeadlineMs(record) <= nowMs && overdue.length < MAX_DUE) overdue.push({ app, offerId });
-      if (waiting.length > 0 && nowMs - sinceMs >= undeliveredForMs && undelivered.length < MAX_DUE)
-        undelivered.push({ app, offerId });
+      const isOverdue = nextDeadlineMs(record) <= nowMs;
+      if (isOverdue && take(found.overdue, partition)) overdue.push({ app, offerId });
+      const isLate = waiting.length > 0 && nowMs - sinceMs >= undeliveredForMs;
+      if (isLate && take(found.undelivered, partition)) undelivered.push({ app, offerId });
     }
     return { overdue, undelivered };
   }

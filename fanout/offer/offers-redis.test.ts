@@ -7,6 +7,7 @@ import { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { startRedis, type RunningRedis } from "#test/support/redis.js";
 import { newOffer } from "./offer-request.js";
 import { RedisOffers } from "./offers-redis.js";
+import { expectFairLook } from "./offers-due.contract.js";
 import { describeNumbersAndAsked } from "./offer-numbers.contract.js";
 import {
   describeOffers,
@@ -46,6 +47,13 @@ describe("on a Redis of its own", () => {
 
   describeOffers("offers in Redis", harness);
   describeNumbersAndAsked("fencing numbers and who was asked, in Redis", harness);
+
+  it("finds what is due in each partition, however much waits in another", async () => {
+    const connection = await RedisConnection.connect({ url: redis.running?.url ?? "" });
+    await expectFairLook(new RedisOffers({ connection }), { app: "default" }).finally(() =>
+      connection.close(),
+    );
+  });
 });
 
 const ASKED = {

@@ -24,6 +24,7 @@ import {
   FENCING_MEMORY_MS,
   MAX_ASKED,
   MAX_OPEN_OFFERS,
+  dueShare,
   tooManyOffers,
   type DueOffers,
   type OfferAnswer,
@@ -51,8 +52,6 @@ const OUTCOMES: ReadonlySet<string> = new Set<OfferOutcome>([
 ]);
 const STATES: ReadonlySet<string> = new Set<OfferStateName>(["open", "accepted", "withdrawn", "expired"]);
 const MODES: ReadonlySet<string> = new Set<OfferMode>(["all_at_once", "one_by_one"]);
-/** Of each kind in one look. */
-const MAX_DUE = 500;
 
 export interface RedisOffersOptions {
   readonly connection: RedisConnection;
@@ -170,7 +169,7 @@ export class RedisOffers implements Offers {
 
   async due(partitions: readonly number[], undeliveredForMs: number): Promise<DueOffers> {
     const places = partitions.map(offerPartitionKeys);
-    const args = [undeliveredForMs, MAX_DUE];
+    const args = [undeliveredForMs, dueShare(partitions.length)];
     const keysOf = ({ deadlines, undelivered }: (typeof places)[number]): string[] => [
       deadlines,
       undelivered,

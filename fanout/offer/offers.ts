@@ -19,6 +19,15 @@ export const FENCING_MEMORY_MS = 30 * 86_400_000;
 /** Offers that are remembered for a user who was asked; the one that ends first is forgotten. */
 export const MAX_ASKED = 100;
 
+/** Offers of each kind that one look finds, about: each partition has its share, so that none hides the others'. */
+const DUE_AT_ONCE = 500;
+const MIN_DUE_SHARE = 8;
+
+/** How many of each kind are found in one partition. */
+export function dueShare(partitions: number): number {
+  return Math.max(MIN_DUE_SHARE, Math.ceil(DUE_AT_ONCE / Math.max(1, partitions)));
+}
+
 export interface OfferAnswer {
   readonly outcome: OfferOutcome;
   /** Undefined where there is no such offer. */
@@ -41,7 +50,7 @@ export interface UndeliveredChanges {
   readonly changes: readonly OfferChange[];
 }
 
-/** What has to be looked at: bounded, so there may be more. */
+/** What has to be looked at: bounded in each partition, so there may be more. */
 export interface DueOffers {
   /** Those that time alone changes by now. */
   readonly overdue: readonly OfferName[];
