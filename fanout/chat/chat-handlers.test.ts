@@ -5,6 +5,7 @@ import { channelOf, userChannel } from "#fanout/channel/channel.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import { ChatCore, ORDER, PAIR, READ, until, type ChatUser } from "#test/support/chat-core.js";
 import { order, status } from "#test/support/fanout-core.js";
+import { MAX_PARTS_OF_BEGINNER } from "./conversations.js";
 
 const TO_ORDER = { channel: "order:42" };
 const DENIED = ErrorCode.ERROR_CODE_PERMISSION_DENIED;
@@ -190,6 +191,19 @@ describe("the conversation of two users", () => {
     await participations.end(PAIR, "ben");
     await ann.say({ recipientId: "ben" });
     expect((await directory.participants(PAIR)).map(({ userId }) => userId)).toEqual(["ann"]);
+  });
+
+  it("is not begun by who takes part in too much, but goes on", async () => {
+    await ann.say({ recipientId: "ben" });
+    const expiresAtMs = Date.now() + 3_600_000;
+    for (let index = 0; index < MAX_PARTS_OF_BEGINNER; index++) {
+      const channel = channelOf("default", "conversation", `c${index}`);
+      await core.directory.grant({ channel, userId: "ann", relation: "member", expiresAtMs });
+    }
+    expect(await ann.send({ recipientId: "carl" })).toBe(ErrorCode.ERROR_CODE_RATE_LIMITED);
+    expect((await core.directory.recordOfUser("default", "carl")).parts).toEqual([]);
+    await ann.say({ recipientId: "ben" });
+    await ben.say({ recipientId: "ann" });
   });
 
   it("tells nothing to who takes part no more", async () => {

@@ -58,7 +58,7 @@ export class ChatPart {
     this.receipts = new Receipts({ publisher, marks, unread, counters });
     this.unread = new Unread({ marks, directory });
     const isOpen = settings.openConversations ?? true;
-    const conversations = new Conversations({ participations, clock, isOpen });
+    const conversations = new Conversations({ directory, participations, clock, isOpen });
     const { typingTtlMs } = settings;
     this.typing = new Typing({
       publisher,

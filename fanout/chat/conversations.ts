@@ -7,12 +7,16 @@ import { GatewayError } from "#proto/errors.js";
 import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { kindOptions } from "#fanout/channel/channel-limits.js";
-import { PartUnknownError, type DirectoryRecord } from "#fanout/directory/directory.js";
+import { PartUnknownError, type Directory, type DirectoryRecord } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
-import { mayBeginConversation } from "#fanout/policy/policy.js";
+import { capabilityOf, mayBeginConversation } from "#fanout/policy/policy.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 
+/** Who takes part in so much begins no further conversation: all of it is kept for a year, and read at each connect. */
+export const MAX_PARTS_OF_BEGINNER = 10_000;
+
 export interface ConversationsOptions {
+  readonly directory: Pick<Directory, "recordOfUser">;
   readonly participations: Pick<Participations, "grant">;
   readonly clock: StoreClock;
   /** Whether any user may begin one with any other of their app. */
@@ -34,8 +38,8 @@ export class Conversations {
   /**
    * Lets both take part, where they do not yet and this user may begin it: where users may not, parts are and last
    * as services gave them. Answers whether both take part then.
-   * @throws GatewayError permission_denied where this user may not begin it, or their part has ended;
-   *   PartUnknownError while the directory is being rebuilt; unavailable.
+   * @throws GatewayError permission_denied where this user may not begin it, or their part has ended; rate_limited
+   *   where they take part in too much to begin one; PartUnknownError while the directory is being rebuilt; unavailable.
    */
   async enter(
     principal: Principal,
@@ -52,6 +56,7 @@ export class Conversations {
           field: "chat_send.recipient_id",
         });
       }
+      await this.#checkRoom(principal);
     }
     const { users } = conversation;
     if (!mayBegin) return users.every((user) => parts.some((part) => part.userId === user));
@@ -83,5 +88,18 @@ export class Conversations {
       if (lasts.has(userId) || ended.has(userId)) continue;
       await participations.grant({ channel, userId, relation: "member", expiresAtMs });
     }
+  }
+
+  async #checkRoom({ app, userId, role }: Principal): Promise<void> {
+    if (capabilityOf(role) === "admin") return;
+    const { parts } = await this.#options.directory.recordOfUser(app, userId);
+    if (parts.length < MAX_PARTS_OF_BEGINNER) return;
+    throw new GatewayError(
+      "rate_limited",
+      `who takes part in ${MAX_PARTS_OF_BEGINNER} channels begins no other`,
+      {
+        field: "chat_send.recipient_id",
+      },
+    );
   }
 }

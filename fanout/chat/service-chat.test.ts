@@ -32,7 +32,7 @@ beforeEach(() => {
     const position = { epoch: "e", offset: 1, tag: 1 };
     return Promise.resolve({ outcome: "published", messageId: "", number: 1, position, timeMs: nowMs });
   };
-  const conversations = new Conversations({ participations: { grant }, clock, isOpen: false });
+  const conversations = new Conversations({ directory, participations: { grant }, clock, isOpen: false });
   services = new ServiceChat({ chat: { send }, conversations, directory });
 });
 
