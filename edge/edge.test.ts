@@ -109,7 +109,7 @@ describe("a resume", () => {
       const { fanout, url } = await startEdge();
       const app = await AppClient.open({ url, query });
       cleanups.push(() => app.websocket.terminate());
-      const value = { token: "u1", deviceId: "", platform: "", userType: "", resumes };
+      const value = { token: "u1", deviceId: "", platform: "", userType: "", resumes, followOwn: false };
       app.send({ $case: "authenticate", value });
       await waitFor(() => fanout.heard("open").length === 1, { what: "the session" });
       expect(fanout.heard("open")).toMatchObject([{ awaitsResume }]);
@@ -245,7 +245,7 @@ describe("a token on a live socket", () => {
 });
 
 describe("somebody without a token", () => {
-  const nobody = { token: "", deviceId: "d1", platform: "", userType: "", resumes: false };
+  const nobody = { token: "", deviceId: "d1", platform: "", userType: "", resumes: false, followOwn: false };
 
   it("is let in where that is configured, each as somebody else", async () => {
     const { fanout, url } = await startEdge({ anonymousApp: "shop" });

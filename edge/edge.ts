@@ -223,6 +223,7 @@ export class Edge {
       replyTo: opening.replyTo,
       traceparent: opening.traceparent,
       awaitsResume: opening.awaitsResume,
+      followOwn: opening.followOwn,
       heartbeatIntervalMs: this.#options.heartbeatIntervalMs,
       socket: connection,
     });

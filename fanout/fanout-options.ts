@@ -80,6 +80,8 @@ export interface FanoutOptions {
   readonly sweepIntervalMs?: number;
   /** How the store and the bus do. */
   readonly dependencies: () => readonly Dependency[];
+  /** The claim of a merchant's token that names their restaurant or shop. Default: none is read. */
+  readonly merchantClaim?: string;
   /** For tests: handlers around those of the product. */
   readonly testHandlers?: (product: FrameHandlers) => FrameHandlers;
   readonly logger: Logger;

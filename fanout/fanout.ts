@@ -24,6 +24,7 @@ import { OfferPart } from "./offer/offer-part.js";
 import { RegisteredUsers } from "./offer/online-users.js";
 import { withStandingOffers } from "./offer/standing-offers.js";
 import { OutboxRelay } from "./outbox/outbox-relay.js";
+import { GrantedRelations } from "./policy/relations.js";
 import { Presence } from "./presence/presence.js";
 import { PresenceDirectory } from "./presence/presence-directory.js";
 import { ChannelEntry } from "./session/channel-entry.js";
@@ -34,6 +35,7 @@ import { historyHandler } from "./session/handlers/history.js";
 import { pingHandler } from "./session/handlers/ping.js";
 import { resumeHandler } from "./session/handlers/resume.js";
 import { subscribeHandler, unsubscribeHandler } from "./session/handlers/subscribe.js";
+import { OwnFollowing } from "./session/own-following.js";
 import { OwnParticipations } from "./session/own-participations.js";
 import { RegistryKeeper } from "./session/registry-keeper.js";
 import { MembershipCheck } from "./session/membership-check.js";
@@ -79,6 +81,7 @@ export class Fanout {
     const { logger, fanoutId } = options;
     const { broker, locations, registry, clock, resumeKeys } = options.stores;
     const directory = new PresenceDirectory(options.stores.directory, options.presence?.visibility);
+    const relations = new GrantedRelations({ directory, merchantClaim: options.merchantClaim });
     const nowMs = (): number => performance.now();
     this.#channels = new Channels({
       broker,
@@ -127,7 +130,7 @@ export class Fanout {
       counters,
     });
     const lastKnown = new LastKnownLocations({ directory, locations, clock });
-    const participations = new OwnParticipations({ directory, clock });
+    const participations = new OwnParticipations({ relations, clock });
     this.chat = new ChatPart({
       ...options.stores,
       marks: options.stores.chatMarks,
@@ -138,7 +141,7 @@ export class Fanout {
       nowMs,
       settings: options.chat ?? {},
     });
-    const entry = new ChannelEntry({ channels, broker, directory, lastKnown, presence });
+    const entry = new ChannelEntry({ channels, broker, relations, lastKnown, presence });
     const product: FrameHandlers = {
       subscribe: withStandingOffers(subscribeHandler(entry), standing),
       unsubscribe: unsubscribeHandler(channels),
@@ -204,7 +207,9 @@ export class Fanout {
         clock,
         counters,
       }),
-      membership: new MembershipCheck({ directory, channels, counters }),
+      relations,
+      membership: new MembershipCheck({ relations, channels, counters }),
+      ownFollowing: new OwnFollowing({ relations, channels, entry, counters }),
       onBegun: (session) => void standing.tell(session),
     });
     this.#links = new LinkHost({

@@ -29,6 +29,7 @@ describe("readHandshakeCredentials", () => {
       deviceId: "3F2504E0:1/x",
       platform: "ios-17.2",
       resumes: false,
+      followOwn: false,
     });
     expect(readHandshakeCredentials({}, "/ws")).toEqual({
       token: undefined,

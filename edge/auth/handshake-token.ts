@@ -1,7 +1,7 @@
 /**
  * Reads what an upgrade request says about its client: the token (`Authorization: Bearer`, else
- * `?token=`), how the client describes itself, and whether it will resume. Pure; checks form and length only. What is returned
- * lives as long as the socket, so it must not keep the request, its headers or its URL alive.
+ * `?token=`), how the client describes itself, whether it will resume, and what it follows unasked. Pure; checks form
+ * and length only. What is returned lives as long as the socket, so it must not keep the request, its headers or its URL alive.
  */
 import { GatewayError } from "#proto/errors.js";
 import type { IncomingHttpHeaders } from "node:http";
@@ -20,6 +20,8 @@ export interface HandshakeCredentials extends ClientDescription {
   readonly token: string | undefined;
   /** The client says that its first frame is a `resume`. */
   readonly resumes: boolean;
+  /** The client wants to follow what its user takes part in, unasked. */
+  readonly followOwn: boolean;
 }
 
 const BEARER = /^Bearer +([^ ]+) *$/i;
@@ -39,6 +41,7 @@ export function readHandshakeCredentials(
   return {
     token: readToken(headers.authorization, query),
     resumes: readResumes(query.get("resume") ?? ""),
+    followOwn: readFollow(query.get("follow") ?? ""),
     ...readClientDescription({
       deviceId: query.get("deviceId") ?? "",
       platform: query.get("platform") ?? "",
@@ -67,6 +70,13 @@ function readResumes(value: string): boolean {
   if (value === "true" || value === "1") return true;
   if (value === "" || value === "false") return false;
   throw new GatewayError("invalid_argument", "resume must be true or false", { field: "resume" });
+}
+
+/** A word that nobody knows is refused: who meant something by it would follow nothing. */
+function readFollow(value: string): boolean {
+  if (value === "own") return true;
+  if (value === "") return false;
+  throw new GatewayError("invalid_argument", "follow must be own", { field: "follow" });
 }
 
 function checked(field: string, value: string, form: RegExp): string {

@@ -62,6 +62,8 @@ export interface EdgeSessionOptions {
   readonly heartbeatIntervalMs: number;
   /** The client said that its first frame is a `resume`. */
   readonly awaitsResume: boolean;
+  /** It wants to follow what its user takes part in. */
+  readonly followOwn: boolean;
   readonly socket: SessionSocket;
 }
 

@@ -27,7 +27,7 @@ const authenticateFrame = Buffer.from(
     ...ClientFrame.fromPartial({ id: 7 }),
     body: {
       $case: "authenticate",
-      value: { token: "t", deviceId: "d", platform: "", userType: "", resumes: false },
+      value: { token: "t", deviceId: "d", platform: "", userType: "", resumes: false, followOwn: false },
     },
   }).finish(),
 );

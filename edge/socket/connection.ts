@@ -48,6 +48,8 @@ export interface ConnectionOptions {
   readonly livesUntilMs: number;
   /** The handshake said that a `resume` frame follows. */
   readonly announcedResume: boolean;
+  /** The handshake said that the user's own channels are followed unasked. */
+  readonly announcedFollowOwn: boolean;
   readonly firstFrameDeadlineMs: number;
   readonly listener: ConnectionListener;
   readonly writer: Omit<SocketWriterOptions, "socket" | "onSlow">;
@@ -59,6 +61,7 @@ export class Connection implements SessionSocket, Beating {
   readonly slot: ConnectionSlot;
   readonly openedAtMs: number;
   readonly announcedResume: boolean;
+  readonly announcedFollowOwn: boolean;
   readonly writer: SocketWriter;
   missedHeartbeats = 0;
   readonly #websocket: WebSocket;
@@ -80,6 +83,7 @@ export class Connection implements SessionSocket, Beating {
     this.slot = options.slot;
     this.openedAtMs = options.openedAtMs;
     this.announcedResume = options.announcedResume;
+    this.announcedFollowOwn = options.announcedFollowOwn;
     this.#livesUntilMs = options.livesUntilMs;
     this.#opcode = options.framing === Framing.FRAMING_JSON ? Opcode.TEXT : Opcode.BINARY;
     this.#websocket = options.websocket;

@@ -71,6 +71,8 @@ interface Said {
   readonly traceparent: string;
   /** Its first frame is a `resume`. */
   readonly awaitsResume: boolean;
+  /** It wants to follow what its user takes part in. */
+  readonly followOwn: boolean;
 }
 
 /** A refusal with the word that is counted. */
@@ -146,7 +148,8 @@ export class SocketServer {
   /** Checks the token of an `authenticate` frame, and opens the connection. Never rejects. */
   async authenticate(connection: Connection, request: Authenticate, frameId: number): Promise<void> {
     const awaitsResume = connection.announcedResume || request.resumes;
-    const nothing = { deviceId: "", platform: "", replyTo: frameId, traceparent: "", awaitsResume };
+    const followOwn = connection.announcedFollowOwn || request.followOwn;
+    const nothing = { deviceId: "", platform: "", replyTo: frameId, traceparent: "", awaitsResume, followOwn };
     try {
       const description = readClientDescription(request);
       const verified = await this.#verifyOrAdmit(request.token, description.userType);
@@ -169,7 +172,7 @@ export class SocketServer {
   /** Never rejects. */
   async #admitted(upgrade: Upgrade, slot: ConnectionSlot, credentials: HandshakeCredentials): Promise<void> {
     const { request, socket, head } = upgrade;
-    const { token, userType, deviceId, platform, resumes } = credentials;
+    const { token, userType, deviceId, platform, resumes, followOwn } = credentials;
     socket.once("close", () => slot.closed());
     const verified = token === undefined ? undefined : await this.verify(token, userType);
     if (socket.destroyed) return;
@@ -185,9 +188,11 @@ export class SocketServer {
       replyTo: 0,
       traceparent: traceparentOf(request),
       awaitsResume: resumes,
+      followOwn,
     };
     this.#websockets.handleUpgrade(request, socket, head, (websocket) => {
-      const connection = this.#connected({ websocket, socket, slot, announcedResume: resumes });
+      const announced = { announcedResume: resumes, announcedFollowOwn: followOwn };
+      const connection = this.#connected({ websocket, socket, slot, ...announced });
       if (verified !== undefined) this.#open(connection, verified, said);
     });
   }
@@ -257,7 +262,7 @@ export class SocketServer {
   }
 
   #connected(
-    parts: Pick<ConnectionOptions, "websocket" | "socket" | "slot" | "announcedResume">,
+    parts: Pick<ConnectionOptions, "websocket" | "socket" | "slot" | "announcedResume" | "announcedFollowOwn">,
   ): Connection {
     const { counters, slow, backlogged, nowMs, firstFrameDeadlineMs } = this.#options;
     const openedAtMs = nowMs();

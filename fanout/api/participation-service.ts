@@ -17,6 +17,7 @@ import {
 } from "#proto/gen/realtime/api/v1/api.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Directory, Participation, Relation as RelationName } from "#fanout/directory/directory.js";
+import { isMerchantParty } from "#fanout/directory/merchant-party.js";
 import type { Participations } from "#fanout/directory/participations.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import { apiMethod, type ApiCall, type ApiMethod } from "./api-method.js";
@@ -112,7 +113,8 @@ export class ParticipationService {
 function readParticipant(message: ParticipationMessage, check: FieldCheck) {
   const app = check.app("app", message.app);
   const { channel, kind } = check.channel("channel", app, message.channel);
-  check.identifier("user_id", message.userId);
+  // Or a restaurant or shop, for all whose token says that they belong to it.
+  if (!isMerchantParty(message.userId)) check.identifier("user_id", message.userId);
   return { channel, kind, userId: message.userId };
 }
 
@@ -121,6 +123,7 @@ function readGrant(message: ParticipationMessage, check: FieldCheck, nowMs: numb
   if (channel.kind === "user") check.fail("channel", "a user's own channel has no other participants");
   const relation =
     relationOf(message.relation) ?? check.fail("relation", "how the user takes part must be said");
+  if (isMerchantParty(userId) && relation !== "merchant") check.fail("relation", "it is a merchant's");
   if (message.expiresAtMs === 0) {
     return { channel, userId, relation, expiresAtMs: nowMs + kind.participationTtlMs };
   }

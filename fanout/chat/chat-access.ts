@@ -6,7 +6,7 @@ import { GatewayError } from "#proto/errors.js";
 import type { FieldCheck } from "#fanout/api/field-check.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { PartUnknownError, type Directory, type Participation } from "#fanout/directory/directory.js";
-import { capabilityOf, mayGiveReceipts, mayPublish } from "#fanout/policy/policy.js";
+import { may, needsPart } from "#fanout/policy/policy.js";
 import type { OwnParticipations } from "#fanout/session/own-participations.js";
 import type { Session } from "#fanout/session/session.js";
 import type { ChatMembers } from "./chat-members.js";
@@ -62,7 +62,7 @@ export class ChatAccess {
     const { parts, ended, isComplete } = await this.#options.members.of(session, channel);
     const { principal } = session;
     const own = parts.find(({ userId }) => userId === principal.userId);
-    if (!mayPublish(principal, channel, own)) {
+    if (!may(principal, "publish", channel, own)) {
       if (!isComplete && !ended.has(principal.userId)) throw new PartUnknownError();
       throw denied(channel, check.at("channel").path);
     }
@@ -83,7 +83,8 @@ export class ChatAccess {
       await this.toPublish(session, channel, check.at("channel").path);
       return channel;
     }
-    if (mayPublish(session.principal, channel, await participations.of(session, channel))) return channel;
+    const part = await participations.of(session, channel);
+    if (may(session.principal, "publish", channel, part)) return channel;
     if (conversations.mayBegin(session.principal)) return undefined;
     throw denied(channel, check.at("recipient_id").path);
   }
@@ -91,18 +92,19 @@ export class ChatAccess {
   /** @throws GatewayError permission_denied, unavailable. */
   async toPublish(session: Session, channel: Channel, field: string): Promise<void> {
     const part = await this.#options.participations.of(session, channel);
-    if (!mayPublish(session.principal, channel, part)) throw denied(channel, field);
+    if (!may(session.principal, "publish", channel, part)) throw denied(channel, field);
   }
 
   /** @throws GatewayError permission_denied, unavailable. */
   async toConfirm(session: Session, channel: Channel, field: string): Promise<void> {
-    if (!mayGiveReceipts(await this.#partOf(session, channel))) throw denied(channel, field);
+    const part = await this.#partOf(session, channel);
+    if (!may(session.principal, "confirm", channel, part)) throw denied(channel, field);
   }
 
   /** Admins are asked for too: what they may everywhere does not say in what they take part. */
   async #partOf(session: Session, channel: Channel): Promise<Participation | undefined> {
     const { principal } = session;
-    if (capabilityOf(principal.role) !== "admin") return this.#options.participations.of(session, channel);
+    if (needsPart(principal, channel)) return this.#options.participations.of(session, channel);
     return this.#options.directory.participation(channel, principal.userId);
   }
 }

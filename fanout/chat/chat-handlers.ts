@@ -7,7 +7,7 @@ import { FieldCheck } from "#fanout/api/field-check.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { toPosition } from "#fanout/channel/event-frames.js";
 import { whenDelivered } from "#fanout/channel/when-delivered.js";
-import { mayModerate } from "#fanout/policy/policy.js";
+import { isAble } from "#fanout/policy/policy.js";
 import type { FrameContext, FrameHandlers, ServerBody } from "#fanout/session/frame-handler.js";
 import type { Session } from "#fanout/session/session.js";
 import type { Author, Cause, Chat, Stored } from "./chat.js";
@@ -98,7 +98,7 @@ export function chatHandlers({ chat, access, receipts, unread, typing }: ChatHan
     const { session } = context;
     const message = parseMessageId(session.principal.app, messageId, field);
     await access.toPublish(session, message.channel, field);
-    const isModerator = mayModerate(session.principal);
+    const isModerator = isAble(session.capability, "moderate");
     return { message, author: authorOf(session), isModerator, cause: causeOf(context) };
   }
 }

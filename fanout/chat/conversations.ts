@@ -9,7 +9,7 @@ import type { Channel } from "#fanout/channel/channel.js";
 import { kindOptions } from "#fanout/channel/channel-limits.js";
 import { PartUnknownError, type Directory, type DirectoryRecord } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
-import { capabilityOf, mayBeginConversation } from "#fanout/policy/policy.js";
+import { capabilityOf, isAble } from "#fanout/policy/policy.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 
 /** Who takes part in so much begins no further conversation: all of it is kept for a year, and read at each connect. */
@@ -32,7 +32,8 @@ export class Conversations {
 
   /** Whether this user may begin a conversation that nobody has begun. */
   mayBegin(principal: Principal): boolean {
-    return mayBeginConversation(principal, { isOpen: this.#options.isOpen });
+    const ability = this.#options.isOpen ? "startConversations" : "startAnyConversation";
+    return isAble(capabilityOf(principal.role), ability);
   }
 
   /**

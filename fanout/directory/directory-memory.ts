@@ -33,7 +33,10 @@ export class MemoryDirectory implements Directory {
     const { channel, userId } = participation;
     this.#sweepWhenDue();
     within(this.#byChannel, channel.key).set(userId, participation);
-    within(this.#byUser, userKey(channel.app, userId)).set(channel.key, participation);
+    const ofUser = within(this.#byUser, userKey(channel.app, userId));
+    // What is granted again stands last.
+    ofUser.delete(channel.key);
+    ofUser.set(channel.key, participation);
     removeFrom(this.#ended, channel.key, userId);
     removeFrom(this.#ended, userKey(channel.app, userId), channel.name);
     this.#changed(channel, userId);

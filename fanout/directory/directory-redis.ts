@@ -42,6 +42,8 @@ interface Found {
   /** Undefined where the part ended. */
   readonly relation: Relation | undefined;
   readonly expiresAtMs: number;
+  /** When it was written, in microseconds: see `write-participation.lua`. */
+  readonly stamp: number;
 }
 
 interface Read {
@@ -89,7 +91,8 @@ export class RedisDirectory implements Directory {
 
   async recordOfUser(app: string, userId: string): Promise<DirectoryRecord> {
     const read = await this.#read(placeOfUser(app, userId));
-    return recordFrom(read, (name) => {
+    const found = [...read.found].sort((left, right) => left.stamp - right.stamp);
+    return recordFrom({ ...read, found }, (name) => {
       const colon = name.indexOf(":");
       return { channel: channelOf(app, name.slice(0, colon), name.slice(colon + 1)), userId };
     });
@@ -175,10 +178,11 @@ function recordFrom(
 
 /** `relation:expiry:stamp`. */
 function readValue(value: Buffer): Omit<Found, "field"> {
-  const [relation = "", expiresAtMs] = value.toString("latin1").split(":");
-  if (relation === ENDED) return { relation: undefined, expiresAtMs: Number(expiresAtMs) };
+  const [relation = "", expiresAtMs, stampText] = value.toString("latin1").split(":");
+  const stamp = Number(stampText);
+  if (relation === ENDED) return { relation: undefined, expiresAtMs: Number(expiresAtMs), stamp };
   if (!isRelation(relation)) throw new TypeError("the directory holds a relation that is not known");
-  return { relation, expiresAtMs: Number(expiresAtMs) };
+  return { relation, expiresAtMs: Number(expiresAtMs), stamp };
 }
 
 function isRelation(text: string): text is Relation {

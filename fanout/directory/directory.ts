@@ -52,9 +52,10 @@ export interface Directory {
   participation(channel: Channel, userId: string): Promise<Participation | undefined>;
   /** Everyone who takes part now. */
   participants(channel: Channel): Promise<readonly Participation[]>;
-  /** Everything that a user takes part in now. */
+  /** Everything that a user takes part in now, what was granted last stands last. */
   participationsOf(app: string, userId: string): Promise<readonly Participation[]>;
   recordOf(channel: Channel): Promise<DirectoryRecord>;
+  /** `parts` as `participationsOf` gives them. */
   recordOfUser(app: string, userId: string): Promise<DirectoryRecord>;
   /**
    * The versions of who takes part in these channels, in their order; of `user:<id>`: of what the user takes part in.

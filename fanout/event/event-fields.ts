@@ -37,6 +37,13 @@ export class EventFields {
     return undefined;
   }
 
+  /** As `optionalId`, of what is not this product's alone: it is passed on, and anything else than an id is none. */
+  idPassedOn(...names: readonly string[]): string | undefined {
+    const values = names.map((name) => (Object.hasOwn(this.#data, name) ? this.#data[name] : undefined));
+    const ids = values.map((value) => (Number.isSafeInteger(value) ? String(value) : value));
+    return ids.find((id): id is string => typeof id === "string" && isIdentifier(id));
+  }
+
   /** A short word, as a status is. */
   word(name: string, fallback?: string): string {
     const value = this.#text(name, MAX_WORD_LENGTH) ?? fallback;

@@ -10,6 +10,7 @@ import { channelOf, parseChannelName, userChannel, type Channel } from "#fanout/
 import type { EventBody } from "#fanout/channel/event-types.js";
 import type { MessageToSend } from "#fanout/chat/chat.js";
 import type { Participation, Relation } from "#fanout/directory/directory.js";
+import { merchantParty } from "#fanout/directory/merchant-party.js";
 import type { OfferRequest } from "#fanout/offer/offer-request.js";
 import type { CheckedEnvelope } from "./envelope.js";
 import { EventFields } from "./event-fields.js";
@@ -53,6 +54,8 @@ interface Subject {
   readonly idField: string;
   readonly ownerFields: [string, ...string[]];
   readonly workerFields: [string, ...string[]];
+  /** Whose restaurant or shop it is of. */
+  readonly merchantFields: readonly string[];
 }
 
 const ORDER: Subject = {
@@ -60,6 +63,7 @@ const ORDER: Subject = {
   idField: "orderId",
   ownerFields: ["customerId"],
   workerFields: ["porterId", "deliveryPartnerId", "driverId", "workerId"],
+  merchantFields: ["restaurantId", "merchantId"],
 };
 
 const RIDE: Subject = {
@@ -67,6 +71,7 @@ const RIDE: Subject = {
   idField: "rideId",
   ownerFields: ["riderId", "customerId"],
   workerFields: ["driverId", "workerId"],
+  merchantFields: [],
 };
 
 /** After these the worker's part is over; the owner may look on until their part expires. */
@@ -112,8 +117,12 @@ function created(subject: Subject): Mapping {
     const { fields } = incoming;
     const channel = subjectChannel(subject, incoming);
     const ownerId = fields.id(...subject.ownerFields);
+    const merchantId = fields.idPassedOn(...subject.merchantFields);
     return [
       grant(incoming, channel, { userId: ownerId, relation: "owner" }),
+      ...(merchantId === undefined
+        ? []
+        : [grant(incoming, channel, { userId: merchantParty(merchantId), relation: "merchant" })]),
       publishStatus(subject, incoming, { channel, status: fields.word("status", "created") }),
     ];
   };

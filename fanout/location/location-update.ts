@@ -8,6 +8,7 @@ import { Location, type Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { LocationUpdate } from "#proto/gen/realtime/client/v1/client_frame.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
+import { isAble } from "#fanout/policy/policy.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { FrameContext, FrameHandler } from "#fanout/session/frame-handler.js";
 import type { Availability } from "#fanout/presence/availability.js";
@@ -30,7 +31,7 @@ const MAX_AHEAD_MS = 5 * 60_000;
 export function locationUpdateHandler(options: LocationUpdateOptions): FrameHandler<"locationUpdate"> {
   return (context, update) => {
     const { session, receivedAtUs } = context;
-    if (session.capability !== "worker") {
+    if (!isAble(session.capability, "sendLocations")) {
       throw new GatewayError(
         "permission_denied",
         "only workers (porter, driver, delivery_partner) send locations",

@@ -5,7 +5,7 @@
 import { GatewayError } from "#proto/errors.js";
 import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import { FieldCheck } from "#fanout/api/field-check.js";
-import { mayAnswerOffers } from "#fanout/policy/policy.js";
+import { capabilityOf, isAble } from "#fanout/policy/policy.js";
 import type { FrameHandler, ServerBody } from "#fanout/session/frame-handler.js";
 import type { Answerer, OfferDesk } from "./offer-desk.js";
 
@@ -32,7 +32,7 @@ export function offerRejectHandler(desk: Pick<OfferDesk, "reject">): FrameHandle
 }
 
 function answererOf(principal: Principal): Answerer {
-  if (!mayAnswerOffers(principal)) {
+  if (!isAble(capabilityOf(principal.role), "answerOffers")) {
     throw new GatewayError(
       "permission_denied",
       "only workers (porter, driver, delivery_partner) answer offers",

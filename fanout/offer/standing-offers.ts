@@ -11,7 +11,7 @@ import { encode } from "#proto/encode.js";
 import { userChannel, type Channel } from "#fanout/channel/channel.js";
 import { EventFrames } from "#fanout/channel/event-frames.js";
 import type { StreamPosition } from "#fanout/channel/broker.js";
-import { mayAnswerOffers } from "#fanout/policy/policy.js";
+import { isAble } from "#fanout/policy/policy.js";
 import type { FrameHandler } from "#fanout/session/frame-handler.js";
 import type { Session } from "#fanout/session/session.js";
 import type { OfferDesk } from "./offer-desk.js";
@@ -40,7 +40,7 @@ export class StandingOffers {
 
   /** Says them to a session that has entered its user's channel. Never fails. */
   async tell(session: Session): Promise<void> {
-    if (!mayAnswerOffers(session.principal)) return;
+    if (!isAble(session.capability, "answerOffers")) return;
     for (let tries = 0; tries <= RETRIES && !session.isEnded; tries++) {
       try {
         await this.#tell(session);

@@ -2,8 +2,18 @@ import { describe, expect, it } from "vitest";
 import { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import { channelOf } from "#fanout/channel/channel.js";
-import type { Relation } from "#fanout/directory/directory.js";
-import { capabilityOf, mayFollow, mayPublish, maySeePresence, needsParticipation } from "./policy.js";
+import type { Participation, Relation } from "#fanout/directory/directory.js";
+import {
+  capabilityOf,
+  CHAT_KINDS,
+  isAble,
+  may,
+  needsPart,
+  OWN_KINDS,
+  PERMISSIONS,
+  type Ability,
+  type Operation,
+} from "./policy.js";
 
 const CAPABILITIES = {
   porter: "worker",
@@ -18,6 +28,7 @@ const CAPABILITIES = {
   anonymous: "anonymous",
 } as const;
 const RELATIONS: readonly (Relation | undefined)[] = ["owner", "assigned", "member", "merchant", undefined];
+const TALKED_IN = ["order", "ride", "booking", "conversation", "group"];
 
 function principal(role: string, app = "default"): Principal {
   return { ...Principal.fromPartial({}), app, userId: "u1", role };
@@ -36,83 +47,88 @@ describe("a role", () => {
   );
 });
 
-const table = Object.keys(CAPABILITIES).flatMap((role) =>
-  RELATIONS.flatMap((relation) => [...CHANNEL_KINDS.keys()].map((kind) => ({ role, relation, kind }))),
+const matrix = Object.keys(CAPABILITIES).flatMap((role) =>
+  RELATIONS.flatMap((relation) =>
+    [...CHANNEL_KINDS.keys()].flatMap((kind) => ["42", "u1"].map((id) => ({ role, relation, kind, id }))),
+  ),
 );
 
-describe("following a channel", () => {
-  it.each(table)("of kind $kind as $role who is its $relation", ({ role, relation, kind }) => {
-    for (const id of ["42", "u1"]) {
-      const channel = channelOf("default", kind, id);
-      const participation =
-        relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
-      const isOwn = kind === "user" && id === "u1";
-      const isTheirs = kind === "user" ? isOwn : relation !== undefined;
-      const isAllowed = role === "admin" || kind === "public" || (isTheirs && role !== "anonymous");
-      expect(mayFollow(principal(role), channel, participation)).toBe(isAllowed);
-      expect(mayFollow(principal(role, "another-app"), channel, participation)).toBe(false);
+/** The rules in words, beside the table: what each operation needs. */
+function expected({ role, relation, kind, id }: (typeof matrix)[number]): Record<Operation, boolean> {
+  const isAdmin = role === "admin";
+  const isNamed = role !== "anonymous";
+  const isTalkedIn = TALKED_IN.includes(kind);
+  const isOwn = (kind === "user" || kind === "presence") && id === "u1";
+  // A part in a user's own channel is nothing: there is none.
+  const isTheirs = isOwn || (relation !== undefined && kind !== "user" && kind !== "public");
+  const sees = isAdmin || kind === "public" || (isNamed && isTheirs);
+  return {
+    join: sees,
+    history: sees,
+    presence: sees && isNamed,
+    publish: isAdmin || (isNamed && isTalkedIn && relation !== undefined),
+    confirm: isNamed && isTalkedIn && relation !== undefined,
+  };
+}
+
+describe("the table of permissions", () => {
+  it("has a row for every kind of channel there is, for those who have a name and for admins", () => {
+    for (const who of ["named", "admin"] as const) {
+      expect(Object.keys(PERMISSIONS[who]).sort()).toEqual([...CHANNEL_KINDS.keys()].sort());
+    }
+  });
+
+  it.each(matrix)("in $kind:$id as $role who is its $relation", (row) => {
+    const channel = channelOf("default", row.kind, row.id);
+    const part: Participation | undefined =
+      row.relation && { channel, userId: "u1", relation: row.relation, expiresAtMs: 2 ** 50 };
+    const decided = expected(row);
+    for (const [operation, isAllowed] of Object.entries(decided) as [Operation, boolean][]) {
+      expect(may(principal(row.role), operation, channel, part), operation).toBe(isAllowed);
+      expect(may(principal(row.role, "another-app"), operation, channel, part), operation).toBe(false);
       // What is decided without the directory must not depend on it.
-      if (!needsParticipation(principal(role), channel)) {
-        expect(mayFollow(principal(role), channel, undefined)).toBe(isAllowed);
+      if (operation !== "confirm" && !needsPart(principal(row.role), channel)) {
+        expect(may(principal(row.role), operation, channel, undefined), operation).toBe(isAllowed);
       }
     }
   });
+
+  it.each(["planet", "constructor", "__proto__"])("has nothing of the kind %s", (kind) => {
+    const channel = channelOf("default", kind, "1");
+    const part = { channel, userId: "u1", relation: "owner", expiresAtMs: 2 ** 50 } as const;
+    expect(may(principal("customer"), "publish", channel, part)).toBe(false);
+    expect(needsPart(principal("customer"), channel)).toBe(false);
+  });
+
+  it("asks for no part of admins, of nobody, of public channels and of one's own", () => {
+    const asked = (role: string, kind: string, id = "42") =>
+      needsPart(principal(role), channelOf("default", kind, id));
+    for (const kind of CHANNEL_KINDS.keys()) {
+      expect([asked("admin", kind), asked("anonymous", kind)]).toEqual([false, false]);
+      expect(asked("customer", kind)).toBe(kind !== "user" && kind !== "public");
+    }
+    expect(asked("customer", "presence", "u1")).toBe(false);
+  });
+
+  it("says where messages are said, and what is followed unasked", () => {
+    expect([...CHAT_KINDS].sort()).toEqual([...TALKED_IN].sort());
+    expect([...OWN_KINDS].sort()).toEqual([...TALKED_IN, "notification"].sort());
+  });
 });
 
-describe("publishing in a channel", () => {
-  const PARTICIPANTS_PUBLISH: Readonly<Record<string, boolean>> = {
-    order: true,
-    ride: true,
-    booking: true,
-    conversation: true,
-    group: true,
-    user: false,
-    notification: false,
-    presence: false,
-    public: false,
+describe("beside channels", () => {
+  const WHO: Readonly<Record<Ability, readonly string[]>> = {
+    sendLocations: ["porter", "driver", "delivery_partner"],
+    answerOffers: ["porter", "driver", "delivery_partner"],
+    setAvailability: ["porter", "driver", "delivery_partner"],
+    moderate: ["admin"],
+    startConversations: Object.keys(CAPABILITIES).filter((role) => role !== "anonymous"),
+    startAnyConversation: ["admin"],
   };
 
-  it("is decided for every kind there is", () => {
-    expect(Object.keys(PARTICIPANTS_PUBLISH).sort()).toEqual([...CHANNEL_KINDS.keys()].sort());
-  });
-
-  it.each(table)("of kind $kind as $role who is its $relation", ({ role, relation, kind }) => {
-    for (const id of ["42", "u1"]) {
-      const channel = channelOf("default", kind, id);
-      const participation =
-        relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
-      const isParticipant = relation !== undefined && role !== "anonymous";
-      const isAllowed = role === "admin" || (PARTICIPANTS_PUBLISH[kind] === true && isParticipant);
-      expect(mayPublish(principal(role), channel, participation)).toBe(isAllowed);
-      expect(mayPublish(principal(role, "another-app"), channel, participation)).toBe(false);
-      if (!needsParticipation(principal(role), channel)) {
-        expect(mayPublish(principal(role), channel, undefined)).toBe(isAllowed);
-      }
+  it.each(Object.entries(WHO) as [Ability, readonly string[]][])("%s is for %j", (ability, roles) => {
+    for (const role of Object.keys(CAPABILITIES)) {
+      expect(isAble(capabilityOf(role), ability), role).toBe(roles.includes(role));
     }
-  });
-
-  it("of a kind that does not exist is allowed to no participant", () => {
-    const channel = channelOf("default", "planet", "1");
-    const participation = { channel, userId: "u1", relation: "owner", expiresAtMs: 2 ** 50 } as const;
-    expect(mayPublish(principal("customer"), channel, participation)).toBe(false);
-  });
-});
-
-describe("seeing presence", () => {
-  it.each(table)(
-    "of kind $kind as $role who is its $relation is for who may follow it",
-    ({ role, relation, kind }) => {
-      const channel = channelOf("default", kind, "42");
-      const participation =
-        relation === undefined ? undefined : { channel, userId: "u1", relation, expiresAtMs: 2 ** 50 };
-      expect(maySeePresence(principal(role), channel, participation)).toBe(
-        role !== "anonymous" && mayFollow(principal(role), channel, participation),
-      );
-    },
-  );
-
-  it("is for nobody without an account, also in public channels", () => {
-    const channel = channelOf("default", "public", "news");
-    expect(maySeePresence(principal("anonymous"), channel, undefined)).toBe(false);
   });
 });

@@ -1,6 +1,7 @@
 /**
- * Who may do what: pure decisions from a principal's role and their part in a channel. What is not allowed
- * here is denied.
+ * Who may do what, as two tables: in channels (`PERMISSIONS`), and beside them (`ABILITIES`). All that a session asks
+ * for is decided here, by `may` and `isAble`, from its role and its part in the channel; where parts come from is
+ * `relations.ts`. What is not in a table is denied, in the principal's own app; everything is in any other.
  */
 import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import type { Channel } from "#fanout/channel/channel.js";
@@ -26,100 +27,127 @@ export function capabilityOf(role: string): Capability {
   return Object.hasOwn(CAPABILITIES, role) ? (CAPABILITIES[role] ?? "user") : "user";
 }
 
-/** Everybody follows public channels, admins any, users their own; all others need a part in it. */
-export function mayFollow(
+/** What can be done in a channel; `confirm`: give receipts for what is said there. */
+export type Operation = "join" | "publish" | "history" | "presence" | "confirm";
+
+/** By what somebody is tied to a channel: their part in it, its being theirs, what they share, or nothing at all. */
+export type Tie = Relation | "shared" | "self" | "any";
+
+type Operations = Partial<Record<Operation, true>>;
+export type TiesOf = Partial<Record<Tie, Operations>>;
+type Who = "named" | "admin" | "anonymous";
+
+const SEE = { join: true, history: true, presence: true } as const;
+const TALK = { ...SEE, publish: true, confirm: true } as const;
+const READ = { join: true, history: true } as const;
+const RULE = { ...SEE, publish: true } as const;
+/** Marks are of those who take part: an admin who looks on has read nothing. */
+const RULE_TALK = { any: RULE, owner: TALK, assigned: TALK, member: TALK, merchant: TALK } as const;
+
+/**
+ * Capability × kind of channel × tie → what one may. `SEE`: join, read the history, see who is there. `TALK`: the same,
+ * publish, and confirm. What comes through `user:`, `notification:` and `public:` is taken for the services' own
+ * word, so not even one's own is written to. `presence:<user>` is joined by those who share a channel with the user.
+ */
+// prettier-ignore
+export const PERMISSIONS: Readonly<Record<Who, Readonly<Record<string, TiesOf>>>> = {
+  named: {
+    //              owner        assigned        member        merchant        shared       self       any
+    order:        { owner: TALK, assigned: TALK, member: TALK, merchant: TALK                                     },
+    ride:         { owner: TALK, assigned: TALK, member: TALK, merchant: TALK                                     },
+    booking:      { owner: TALK, assigned: TALK, member: TALK, merchant: TALK                                     },
+    conversation: { owner: TALK, assigned: TALK, member: TALK, merchant: TALK                                     },
+    group:        { owner: TALK, assigned: TALK, member: TALK, merchant: TALK                                     },
+    notification: { owner: SEE,  assigned: SEE,  member: SEE,  merchant: SEE                                      },
+    presence:     {                                                             shared: SEE, self: SEE            },
+    user:         {                                                                          self: SEE            },
+    public:       {                                                                                     any: SEE  },
+  },
+  admin: {
+    order: RULE_TALK, ride: RULE_TALK, booking: RULE_TALK, conversation: RULE_TALK, group: RULE_TALK,
+    notification: { any: RULE }, presence: { any: RULE }, user: { any: RULE }, public: { any: RULE },
+  },
+  anonymous: {
+    public:       {                                                                                     any: READ },
+  },
+};
+
+/** What is not done in a channel. `startConversations`: with whomever, where they are open to all who have a name. */
+export type Ability =
+  | "sendLocations"
+  | "answerOffers"
+  | "setAvailability"
+  | "moderate"
+  | "startConversations"
+  | "startAnyConversation";
+
+// prettier-ignore
+export const ABILITIES: Readonly<Record<Ability, readonly Capability[]>> = {
+  sendLocations:        ["worker"],
+  answerOffers:         ["worker"],
+  setAvailability:      ["worker"],
+  moderate:             [                                          "admin"],
+  startConversations:   ["worker", "customer", "merchant", "user", "admin"],
+  startAnyConversation: [                                          "admin"],
+};
+
+/** Whether somebody may do this in the channel, with the part that they have in it. */
+export function may(
   principal: Principal,
+  operation: Operation,
   channel: Channel,
-  participation: Participation | undefined,
+  part: Participation | undefined,
 ): boolean {
   if (channel.app !== principal.app) return false;
-  const capability = capabilityOf(principal.role);
-  if (capability === "admin" || channel.kind === "public") return true;
-  if (capability === "anonymous") return false;
-  if (channel.kind === "user") return channel.id === principal.userId;
-  return participation !== undefined;
-}
-
-const EVERYBODY_IN_IT: ReadonlySet<Relation> = new Set<Relation>(["owner", "assigned", "member", "merchant"]);
-const NOBODY: ReadonlySet<Relation> = new Set<Relation>();
-
-/** Who may publish in a channel of this kind, by their part in it. A kind that is missing here is nobody's. */
-const PUBLISHERS: ReadonlyMap<string, ReadonlySet<Relation>> = new Map([
-  ["order", EVERYBODY_IN_IT],
-  ["ride", EVERYBODY_IN_IT],
-  ["booking", EVERYBODY_IN_IT],
-  ["conversation", EVERYBODY_IN_IT],
-  ["group", EVERYBODY_IN_IT],
-  // What comes through these is taken for the services' own word; so not even one's own is written to.
-  ["user", NOBODY],
-  ["notification", NOBODY],
-  ["public", NOBODY],
-  ["presence", NOBODY],
-]);
-
-/** Admins publish in any channel of their app, others in those that they have a part in. */
-export function mayPublish(
-  principal: Principal,
-  channel: Channel,
-  participation: Participation | undefined,
-): boolean {
-  if (channel.app !== principal.app) return false;
-  const capability = capabilityOf(principal.role);
-  if (capability === "admin") return true;
-  if (capability === "anonymous") return false;
-  if (participation === undefined) return false;
-  return PUBLISHERS.get(channel.kind)?.has(participation.relation) ?? false;
+  const ties = tiesFor(principal, channel);
+  return tiesThatHold(principal, channel, part).some((tie) => ties[tie]?.[operation] === true);
 }
 
 /**
- * Whether a user is online is seen by who may follow `presence:<user id>`: themselves, and those who share a channel
- * with them; who is in a channel by who may follow it. Nobody without an account sees either.
+ * Whether the decision needs to know the part: to ask for it costs a round trip. Who needs none for all but `confirm`
+ * is asked for it there alone (`chat-access.ts`).
  */
-export function maySeePresence(
-  principal: Principal,
-  channel: Channel,
-  participation: Participation | undefined,
-): boolean {
-  return capabilityOf(principal.role) !== "anonymous" && mayFollow(principal, channel, participation);
+export function needsPart(principal: Principal, channel: Channel): boolean {
+  const ties = tiesFor(principal, channel);
+  const held = tiesThatHold(principal, channel, undefined);
+  const isOpen = (operation: Operation): boolean => held.some((tie) => ties[tie]?.[operation] === true);
+  return BY_PART.some((tie) =>
+    DECIDED.some((operation) => ties[tie]?.[operation] === true && !isOpen(operation)),
+  );
 }
 
-/** Only workers answer offers, and only those that were made to them. */
-export function mayAnswerOffers(principal: Principal): boolean {
-  return capabilityOf(principal.role) === "worker";
+const BY_PART: readonly Tie[] = ["owner", "assigned", "member", "merchant", "shared"];
+const DECIDED: readonly Operation[] = ["join", "publish", "history", "presence"];
+
+export function isAble(capability: Capability, ability: Ability): boolean {
+  return ABILITIES[ability].includes(capability);
 }
 
 /** The kinds of channels in which messages are said: those in which who has a part may publish. */
-export const CHAT_KINDS: ReadonlySet<string> = new Set(
-  [...PUBLISHERS].filter(([, relations]) => relations !== NOBODY).map(([kind]) => kind),
-);
+export const CHAT_KINDS: ReadonlySet<string> = kindsWhere("publish");
 
-/** Admins write to anybody; others to any user of their app where conversations are open to all who have a name. */
-export function mayBeginConversation(
-  principal: Principal,
-  { isOpen }: { readonly isOpen: boolean },
-): boolean {
-  const capability = capabilityOf(principal.role);
-  return capability === "admin" || (isOpen && capability !== "anonymous");
+/** The kinds that one can be granted a part in, and so be brought into unasked (`follow_own`). */
+export const OWN_KINDS: ReadonlySet<string> = kindsWhere("join");
+
+function kindsWhere(operation: Operation): ReadonlySet<string> {
+  const rows = Object.entries(PERMISSIONS.named);
+  return new Set(rows.filter(([, ties]) => ties.owner?.[operation] === true).map(([kind]) => kind));
 }
 
-/** Who may edit and delete what others said. */
-export function mayModerate(principal: Principal): boolean {
-  return capabilityOf(principal.role) === "admin";
+function tiesFor({ role }: Principal, { kind }: Channel): TiesOf {
+  const capability = capabilityOf(role);
+  const rows = PERMISSIONS[capability === "admin" || capability === "anonymous" ? capability : "named"];
+  return Object.hasOwn(rows, kind) ? (rows[kind] ?? {}) : {};
 }
 
-/** Marks are of those who take part: an admin who looks on has read nothing. */
-export function mayGiveReceipts(participation: Participation | undefined): boolean {
-  if (participation === undefined) return false;
-  return PUBLISHERS.get(participation.channel.kind)?.has(participation.relation) ?? false;
-}
-
-/** Whether the decision needs the directory: asking it costs a round trip. */
-export function needsParticipation(principal: Principal, channel: Channel): boolean {
-  const capability = capabilityOf(principal.role);
-  return (
-    capability !== "admin" &&
-    capability !== "anonymous" &&
-    channel.kind !== "user" &&
-    channel.kind !== "public"
-  );
+function tiesThatHold(
+  { userId }: Principal,
+  { kind, id }: Channel,
+  part: Participation | undefined,
+): readonly Tie[] {
+  const ties: Tie[] = ["any"];
+  if ((kind === "user" || kind === "presence") && id === userId) ties.push("self");
+  // Whoever shares a channel with a user has a part in their presence by that, and so has whom a service grants it.
+  if (part !== undefined) ties.push(kind === "presence" ? "shared" : part.relation);
+  return ties;
 }

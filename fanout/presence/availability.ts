@@ -4,6 +4,7 @@
  * home may have written something else since.
  */
 import { GatewayError } from "#proto/errors.js";
+import { isAble } from "#fanout/policy/policy.js";
 import type { FrameHandler } from "#fanout/session/frame-handler.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { PresenceAnnouncer } from "./presence-announcer.js";
@@ -55,7 +56,7 @@ export class Availability {
 
 export function availabilityHandler(availability: Availability): FrameHandler<"availability"> {
   return async ({ session, receivedAtUs }, { available }) => {
-    if (session.capability !== "worker") {
+    if (!isAble(session.capability, "setAvailability")) {
       throw new GatewayError(
         "permission_denied",
         "only workers (porter, driver, delivery_partner) say whether they take offers",

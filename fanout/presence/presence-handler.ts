@@ -5,7 +5,7 @@
 import { GatewayError } from "#proto/errors.js";
 import type { Presence } from "#proto/gen/realtime/client/v1/client_frame.js";
 import { FieldCheck } from "#fanout/api/field-check.js";
-import { maySeePresence } from "#fanout/policy/policy.js";
+import { may } from "#fanout/policy/policy.js";
 import type { FrameHandler } from "#fanout/session/frame-handler.js";
 import type { OwnParticipations } from "#fanout/session/own-participations.js";
 import { readMembersPage, type MembersReader } from "./members-page.js";
@@ -27,7 +27,7 @@ export function presenceHandler({ store, participations }: PresenceHandlerOption
     if (subject.$case === "userId") {
       check.identifier("user_id", subject.value);
       const watched = presenceChannel(principal.app, subject.value);
-      if (!maySeePresence(principal, watched, await participations.of(session, watched))) {
+      if (!may(principal, "presence", watched, await participations.of(session, watched))) {
         throw new GatewayError("permission_denied", "whether this user is online is not yours to see", {
           field: "presence.user_id",
         });
@@ -39,7 +39,7 @@ export function presenceHandler({ store, participations }: PresenceHandlerOption
       };
     }
     const { channel } = check.channel("channel", principal.app, subject.value);
-    if (!maySeePresence(principal, channel, await participations.of(session, channel))) {
+    if (!may(principal, "presence", channel, await participations.of(session, channel))) {
       throw new GatewayError("permission_denied", `who is in ${channel.name} is not yours to see`, {
         field: "presence.channel",
       });

@@ -10,9 +10,10 @@ import type { Channels } from "#fanout/channel/channels.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { checkPosition } from "#fanout/channel/position-check.js";
 import { replay, type Replay, type ReplayBudget } from "#fanout/channel/replay.js";
-import { PartUnknownError, type Directory, type Participation } from "#fanout/directory/directory.js";
+import { PartUnknownError, type Participation } from "#fanout/directory/directory.js";
 import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
-import { mayFollow, needsParticipation } from "#fanout/policy/policy.js";
+import { may, needsPart } from "#fanout/policy/policy.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import type { Presence } from "#fanout/presence/presence.js";
 import type { ServerBody } from "./frame-handler.js";
 import type { Session } from "./session.js";
@@ -24,7 +25,7 @@ export const MAX_FOLLOWED_CHANNELS = 256;
 export interface ChannelEntryOptions {
   readonly channels: Channels;
   readonly broker: Broker;
-  readonly directory: Directory;
+  readonly relations: Pick<Relations, "partOf">;
   readonly lastKnown: LastKnownLocations;
   readonly presence: Pick<Presence, "refreshValue">;
 }
@@ -41,6 +42,8 @@ export interface EntryRequest {
   readonly isContinued?: boolean;
   /** Of the replay; several entries may share one. */
   readonly budget?: ReplayBudget;
+  /** False once the channel is not wanted any more: then nothing is said, and nothing followed. */
+  readonly isWanted?: () => boolean;
 }
 
 export class ChannelEntry {
@@ -58,7 +61,7 @@ export class ChannelEntry {
     const { session, after, answer } = request;
     checkPosition(after, "subscribe.after");
     let lastKnown: readonly LatestValue[] = [];
-    await this.enter({
+    const isIn = await this.enter({
       ...request,
       prepare: async (followed) => {
         lastKnown = await this.#lastKnownOf(followed);
@@ -78,25 +81,33 @@ export class ChannelEntry {
         session.join(followed, missed.upTo, isSure ? missed.from : undefined);
       },
     });
+    const already = session.follows.get(request.channel.key);
+    // Another way in was faster; what it was asked for it has said.
+    if (!isIn && request.isWanted === undefined && already !== undefined)
+      answer(subscribed(session, already, { recovered: false, latest: already.freshLatest() }));
   }
 
-  /** The way that all take; `join` does what is special. @throws as `subscribe` does. */
+  /**
+   * The way that all take; `join` does what is special. False where another way in was faster, or it was not wanted
+   * any more. @throws as `subscribe` does.
+   */
   async enter(
     request: EntryRequest & {
       /** Reads what is needed beside; after permission was checked. */
       readonly prepare?: (followed: FollowedChannel) => Promise<void>;
       readonly join: (followed: FollowedChannel, missed: Replay) => void;
     },
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { session, channel, after, isContinued, budget, prepare, join } = request;
-    const { channels, broker, directory } = this.#options;
+    const isOver = (): boolean => session.follows.has(channel.key) || request.isWanted?.() === false;
+    const { channels, broker, relations } = this.#options;
     const followed = channels.acquire(channel);
     try {
       await followed.active();
       const way = { isDone: false };
-      while (!session.follows.has(channel.key)) {
+      while (!way.isDone && !isOver()) {
         const { signals } = followed;
-        const partEndsAtMs = await checkMayFollow(directory, session, channel, isContinued);
+        const partEndsAtMs = await checkMayFollow(relations, session, channel, isContinued);
         await prepare?.(followed);
         await replay({
           broker,
@@ -106,7 +117,7 @@ export class ChannelEntry {
           ...(budget && { budget }),
           whenCaughtUp: (missed) => {
             // Permission may have ended since it was checked: then it is checked again.
-            if (followed.signals !== signals) {
+            if (followed.signals !== signals || isOver()) {
               budget?.giveBack(missed.bytes);
               return;
             }
@@ -117,8 +128,8 @@ export class ChannelEntry {
           },
         });
       }
-      // Another way in was faster.
       if (!way.isDone) channels.release(followed);
+      return way.isDone;
     } catch (thrown) {
       channels.release(followed);
       throw thrown;
@@ -147,7 +158,7 @@ export function furthest(
 
 /** When the part ends by itself. @throws GatewayError permission_denied; unavailable while the directory cannot be asked. */
 async function checkMayFollow(
-  directory: Directory,
+  relations: Pick<Relations, "partOf">,
   session: Session,
   channel: Channel,
   isContinued = false,
@@ -155,13 +166,12 @@ async function checkMayFollow(
   const { principal } = session;
   let participation: Participation | undefined;
   try {
-    if (needsParticipation(principal, channel))
-      participation = await directory.participation(channel, principal.userId);
+    if (needsPart(principal, channel)) participation = await relations.partOf(principal, channel);
   } catch (thrown) {
     if (isContinued && thrown instanceof PartUnknownError) return Infinity;
     throw thrown;
   }
-  if (!mayFollow(principal, channel, participation)) {
+  if (!may(principal, "join", channel, participation)) {
     throw new GatewayError("permission_denied", `${channel.name} is not yours to follow`, {
       field: "subscribe.channel",
     });

@@ -6,8 +6,8 @@
 import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import type { DirectoryRecord } from "#fanout/directory/directory.js";
-import { mayFollow } from "#fanout/policy/policy.js";
+import { may } from "#fanout/policy/policy.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import { PRESENCE_KIND } from "#fanout/presence/presence-channel.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import { unsubscribed } from "./subscription-frames.js";
@@ -18,10 +18,7 @@ const RETRY_MS = 1000;
 export class MembershipCheck {
   constructor(
     private readonly options: {
-      readonly directory: {
-        /** What is known of a channel, of these users at least. */
-        recordOf(channel: Channel, among: readonly string[]): Promise<DirectoryRecord>;
-      };
+      readonly relations: Pick<Relations, "partsOf">;
       readonly channels: Channels;
       readonly counters: FanoutCounters;
     },
@@ -30,20 +27,19 @@ export class MembershipCheck {
   async check(channel: Channel, followers: readonly Session[]): Promise<void> {
     if (followers.length === 0) return;
     try {
-      const { parts, ended, isComplete, version } = await this.options.directory.recordOf(
+      const known = await this.options.relations.partsOf(
+        followers.map(({ principal }) => principal),
         channel,
-        followers.map(({ principal }) => principal.userId),
       );
-      this.options.channels.get(channel)?.membersChecked(version);
-      const byUser = new Map(parts.map((participation) => [participation.userId, participation]));
+      this.options.channels.get(channel)?.membersChecked(known.version);
       for (const session of followers) {
-        const participation = byUser.get(session.principal.userId);
+        const found = known.partOf(session.principal);
+        const part = typeof found === "object" ? found : undefined;
         const followed = session.follows.get(channel.key);
-        if (followed !== undefined && participation !== undefined) {
-          followed.partEndsAtMs = Math.min(followed.partEndsAtMs, participation.expiresAtMs);
+        if (followed !== undefined && part !== undefined) {
+          followed.partEndsAtMs = Math.min(followed.partEndsAtMs, part.expiresAtMs);
         }
-        const isKnown = isComplete || participation !== undefined || ended.has(session.principal.userId);
-        if (isKnown && !mayFollow(session.principal, channel, participation)) this.#end(session, channel);
+        if (found !== "unknown" && !may(session.principal, "join", channel, part)) this.#end(session, channel);
       }
     } catch {
       // Nobody is unsubscribed for a store that is away; the question is asked again until it is answered.

@@ -5,6 +5,7 @@ import { UnreliableBroker } from "#test/support/unreliable-broker.js";
 import { MemoryBroker } from "#fanout/channel/broker-memory.js";
 import { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
+import { GrantedRelations } from "#fanout/policy/relations.js";
 import { FanoutCounters } from "../fanout-counters.js";
 import { OwnParticipations } from "./own-participations.js";
 
@@ -21,7 +22,7 @@ beforeEach(async () => {
   directory = new MemoryDirectory({ clock });
   await directory.grant({ channel, userId: "p1", relation: "assigned", expiresAtMs: 5_000 });
   ({ session } = rememberedSession({ handle: () => undefined }));
-  participations = new OwnParticipations({ directory, clock });
+  participations = new OwnParticipations({ relations: new GrantedRelations({ directory }), clock });
   broker = new UnreliableBroker(new MemoryBroker());
 });
 

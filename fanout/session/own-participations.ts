@@ -6,8 +6,9 @@
  */
 import type { Channel } from "#fanout/channel/channel.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
-import type { Directory, Participation } from "#fanout/directory/directory.js";
-import { needsParticipation } from "#fanout/policy/policy.js";
+import type { Participation } from "#fanout/directory/directory.js";
+import { needsPart } from "#fanout/policy/policy.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import type { Session } from "./session.js";
 
@@ -18,13 +19,13 @@ interface KnownPart {
 }
 
 export class OwnParticipations {
-  readonly #directory: Directory;
+  readonly #relations: Pick<Relations, "partOf">;
   readonly #clock: StoreClock;
   /** Lives as long as the session and the followed channel do. */
   readonly #known = new WeakMap<Session, WeakMap<FollowedChannel, KnownPart>>();
 
-  constructor(options: { directory: Directory; clock: StoreClock }) {
-    this.#directory = options.directory;
+  constructor(options: { relations: Pick<Relations, "partOf">; clock: StoreClock }) {
+    this.#relations = options.relations;
     this.#clock = options.clock;
   }
 
@@ -34,15 +35,15 @@ export class OwnParticipations {
    */
   async of(session: Session, channel: Channel): Promise<Participation | undefined> {
     const { principal } = session;
-    if (!needsParticipation(principal, channel)) return undefined;
+    if (!needsPart(principal, channel)) return undefined;
     const followed = session.follows.get(channel.key);
     // Signals are not heard before the channel is active.
-    if (followed?.isActive !== true) return this.#directory.participation(channel, principal.userId);
+    if (followed?.isActive !== true) return this.#relations.partOf(principal, channel);
 
     const known = this.#known.get(session)?.get(followed);
     if (known?.signals === followed.signals && !this.#hasExpired(known)) return known.participation;
     const { signals } = followed;
-    const participation = await this.#directory.participation(channel, principal.userId);
+    const participation = await this.#relations.partOf(principal, channel);
     const parts = this.#known.get(session) ?? new WeakMap<FollowedChannel, KnownPart>();
     this.#known.set(session, parts);
     parts.set(followed, { participation, signals });

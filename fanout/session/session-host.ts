@@ -15,19 +15,21 @@ import type {
   UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
-import { userChannel, type Channel } from "#fanout/channel/channel.js";
+import type { Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { Allowances } from "#fanout/limits/allowances.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
 import type { Revocation } from "#fanout/revocation/revocation.js";
 import type { WorkerAssignments } from "#fanout/location/worker-assignments.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import type { PresenceKeeper } from "#fanout/presence/presence-keeper.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { Logger } from "../fanout-logger.js";
 import type { FrameDispatcher } from "./frame-dispatcher.js";
+import { LocalUsers } from "./local-users.js";
 import type { MembershipCheck } from "./membership-check.js";
 import type { OpeningQueue } from "./opening-queue.js";
+import type { OwnFollowing } from "./own-following.js";
 import type { RegistryKeeper } from "./registry-keeper.js";
 import type { ResumableKeeper } from "./resumable-keeper.js";
 import { ResumableRecord } from "./resumable-record.js";
@@ -50,7 +52,9 @@ export interface SessionHostOptions {
   readonly opening: OpeningQueue<Session>;
   readonly opener: SessionOpener;
   readonly resumer: SessionResumer;
+  readonly relations: Pick<Relations, "namesOf">;
   readonly membership: MembershipCheck;
+  readonly ownFollowing: OwnFollowing;
   readonly tokens: TokenWatch;
   readonly tokenChecks: TokenChecks;
   /** Told of each session that begins here, new or resumed; not of one that another home had. */
@@ -67,13 +71,12 @@ const TOO_MANY_MESSAGE = "too many connect at once; reconnect in a moment";
 export class SessionHost {
   readonly #options: SessionHostOptions;
   readonly #byLink = new Map<FanoutLink, Map<number, Session>>();
-  readonly #byUser = new Map<string, Set<Session>>();
-  /** The user's channel is heard as long as the user is here, followed or not: signals to disconnect come through it. */
-  readonly #userChannels = new Map<string, FollowedChannel>();
+  readonly #users: LocalUsers;
   #sessions = 0;
 
   constructor(options: SessionHostOptions) {
     this.#options = options;
+    this.#users = new LocalUsers(options);
   }
 
   get sessions(): number {
@@ -81,7 +84,7 @@ export class SessionHost {
   }
 
   get users(): number {
-    return this.#byUser.size;
+    return this.#users.size;
   }
 
   open(link: FanoutLink, open: OpenSession): void {
@@ -111,13 +114,14 @@ export class SessionHost {
       }),
       allowance: this.#options.allowances.enter(principal),
       sampleCounter: snapshot?.sampleCounter ?? 0,
+      declined: snapshot?.declinedChannels ?? [],
       handle: this.#options.dispatcher.handle,
     });
     session.resumable.onReplaced = () => session.close(CloseCode.REPLACED, REPLACED_MESSAGE);
     session.onFollowing = this.#options.presence.followingOf(session);
     this.#add(session);
     // What is said to the user of a live socket must be heard also while it waits; a new one is not there yet.
-    if (snapshot !== undefined) this.#hear(session);
+    if (snapshot !== undefined) this.#users.hear(session);
     void this.#enqueue(session, snapshot);
   }
 
@@ -142,12 +146,15 @@ export class SessionHost {
     tokens.refreshed(session, before);
     opener.register(session).catch(() => this.#storeFailed());
     if (session.principal.claimsJson === before.claimsJson) return;
+    // What it takes part as may be another one.
+    this.#users.refreshed(session);
     for (const { channel } of session.follows.values()) void membership.check(channel, [session]);
+    this.#options.ownFollowing.changed([session]);
   }
 
   /** These tokens count no more. */
   revoked(revocations: readonly Revocation[]): void {
-    this.#options.tokens.revoked(revocations, (app, userId) => this.#byUser.get(`${app}/${userId}`) ?? []);
+    this.#options.tokens.revoked(revocations, (app, userId) => this.#users.of(app, userId));
   }
 
   close(link: FanoutLink, { session: number }: CloseSession): void {
@@ -227,11 +234,13 @@ export class SessionHost {
       return;
     }
     this.#options.assignments.changed(channel.app, channel.id);
-    this.#options.membership.checkWatched(this.#byUser.get(`${channel.app}/${channel.id}`) ?? []);
+    const sessions = this.#users.of(channel.app, channel.id);
+    this.#options.membership.checkWatched(sessions);
+    this.#options.ownFollowing.changed(sessions);
   }
 
   #disconnect(channel: Channel, signal: Signal): void {
-    for (const session of this.#byUser.get(`${channel.app}/${channel.id}`) ?? []) {
+    for (const session of this.#users.of(channel.app, channel.id)) {
       if (signal.connectionId !== "" && signal.connectionId !== session.connectionId) continue;
       if (signal.endsSession) this.#options.resumables.drop(session.resumable);
       session.close(signal.closeCode, signal.reason);
@@ -285,7 +294,8 @@ export class SessionHost {
     const { opener, counters, logger, tokens } = this.#options;
     try {
       await tokens.admit(session, snapshot === undefined ? "new" : "live");
-      if (snapshot === undefined) await this.#open(session, first);
+      let isNew = false;
+      if (snapshot === undefined) isNew = (await this.#open(session, first)) === "new";
       else {
         await opener.restore(session, snapshot);
         counters.sessionsRestored += 1;
@@ -293,6 +303,7 @@ export class SessionHost {
       if (session.isEnded) return;
       if (!session.isSilent) this.#options.presence.registered(session);
       session.begin();
+      this.#options.ownFollowing.begin(session, { isNew });
       if (snapshot === undefined) this.#options.onBegun?.(session);
     } catch (error) {
       if (session.isEnded) return;
@@ -307,16 +318,17 @@ export class SessionHost {
   }
 
   /** Opens a session that has no home yet: a new one, or with its first frame one that is continued. */
-  async #open(session: Session, first: UpFrame | undefined): Promise<void> {
+  async #open(session: Session, first: UpFrame | undefined): Promise<"new" | "resumed"> {
     const { opener, resumer, counters } = this.#options;
-    this.#hear(session);
+    this.#users.hear(session);
     const outcome = first === undefined ? "not asked for" : await resumer.resume(session, first);
     if (outcome === "resumed") {
       counters.sessionsResumed += 1;
-      return;
+      return "resumed";
     }
     await opener.openNew(session, outcome === "refused" ? 0 : session.open.replyTo);
     counters.sessionsOpened += 1;
+    return "new";
   }
 
   #giveUp(session: Session, reason: string): void {
@@ -334,21 +346,8 @@ export class SessionHost {
     if (older !== undefined) this.#remove(older);
     sessions.set(session.number, session);
     this.#options.tokens.arrived(session);
-    const user = userKey(session);
-    let ofUser = this.#byUser.get(user);
-    if (ofUser === undefined) {
-      ofUser = new Set<Session>();
-      this.#byUser.set(user, ofUser);
-    }
-    ofUser.add(session);
+    this.#users.add(session);
     this.#sessions += 1;
-  }
-
-  #hear(session: Session): void {
-    const user = userKey(session);
-    if (this.#userChannels.has(user)) return;
-    const { app, userId } = session.principal;
-    this.#userChannels.set(user, this.#options.channels.acquire(userChannel(app, userId)));
   }
 
   #remove(session: Session): void {
@@ -366,15 +365,8 @@ export class SessionHost {
     session.resumable.onReplaced = undefined;
     this.#options.resumables.flush(session.resumable);
     this.#options.allowances.leave(session.principal);
-    const user = userKey(session);
-    const ofUser = this.#byUser.get(user);
-    ofUser?.delete(session);
-    if (ofUser?.size !== 0) return;
-    this.#byUser.delete(user);
-    const own = this.#userChannels.get(user);
-    this.#userChannels.delete(user);
-    if (own !== undefined) this.#options.channels.release(own);
-    this.#options.assignments.forget(session.principal.app, session.principal.userId);
+    const { app, userId } = session.principal;
+    if (this.#users.remove(session)) this.#options.assignments.forget(app, userId);
   }
 
   #storeFailed(): void {
@@ -387,8 +379,4 @@ function refuse(session: Session, error: SessionRefused, replyTo: number | undef
   if (replyTo !== undefined) session.send({ replyTo, body: { $case: "error", value: error.toMessage() } });
   session.close(error.closeCode, error.message);
   session.fail();
-}
-
-function userKey({ principal }: Session): string {
-  return `${principal.app}/${principal.userId}`;
 }

@@ -22,6 +22,7 @@ import { PartUnknownError } from "#fanout/directory/directory.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
 import { furthest, MAX_FOLLOWED_CHANNELS, type ChannelEntry } from "./channel-entry.js";
+import { fewAtATime } from "./few-at-a-time.js";
 import { checkFrame } from "./frame-dispatcher.js";
 import type { ResumableKeeper } from "./resumable-keeper.js";
 import type { Cursor, ResumableSessions } from "./resumable-sessions.js";
@@ -58,9 +59,6 @@ interface Wanted {
   /** Not only the client says that the session followed it. */
   readonly isContinued: boolean;
 }
-
-/** So many channels of one session are entered at once: others have theirs to enter too. */
-const ENTERED_AT_ONCE = 8;
 
 export class SessionResumer {
   readonly #options: SessionResumerOptions;
@@ -244,24 +242,6 @@ function wantedChannels(
       after: furthest(each.after, open.positions[each.channel.name]),
     })),
   };
-}
-
-/** All of them end before it is said how it went: none goes on behind an answer. After a failure no more begin. */
-async function fewAtATime<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  const waiting = items.values();
-  const failures: unknown[] = [];
-  const worker = async (): Promise<void> => {
-    for (const item of waiting) {
-      try {
-        await work(item);
-      } catch (thrown) {
-        failures.push(thrown);
-      }
-      if (failures.length > 0) return;
-    }
-  };
-  await Promise.all(Array.from({ length: ENTERED_AT_ONCE }, worker));
-  if (failures.length > 0) throw failures[0];
 }
 
 function tooMany(): GatewayError {

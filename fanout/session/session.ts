@@ -34,6 +34,7 @@ export interface SessionOptions {
   readonly resumable: ResumableRecord;
   readonly allowance: SessionAllowance;
   readonly sampleCounter: number;
+  readonly declined?: Iterable<string>;
   /** Deals with one frame; never throws. Returns a promise only where it must wait. */
   readonly handle: (session: Session, frame: UpFrame) => Promise<void> | undefined;
 }
@@ -48,6 +49,9 @@ export interface LastEntry {
   readonly channel: string;
   readonly upSequence: number;
 }
+
+/** As many as it can follow. */
+const MAX_DECLINED = 256;
 
 export class Session implements GroupMember {
   readonly number: number;
@@ -66,6 +70,8 @@ export class Session implements GroupMember {
   readonly arriving = new Map<string, ArrivingChannel>();
   /** The last `subscribe` that brought it into a channel with everything behind `after`. */
   lastEntry: LastEntry | undefined;
+  /** Its user's channels that the client left, and is not brought into again (`own-following.ts`). */
+  readonly declined: Set<string>;
   /** Locations since the last one that was sampled. */
   sampleCounter: number;
   /** When its socket opened, by the store's clock in milliseconds; 0 before that is known. */
@@ -100,6 +106,7 @@ export class Session implements GroupMember {
     this.resumable = options.resumable;
     this.allowance = options.allowance;
     this.sampleCounter = options.sampleCounter;
+    this.declined = new Set(options.declined);
     this.#handle = options.handle;
     this.#lastUpSequence = options.open.nextUpSequence - 1;
   }
@@ -288,6 +295,18 @@ export class Session implements GroupMember {
     if (!this.#isSilent) this.onFollowing?.(channel.channel, true);
   }
 
+  /** The client does not want it, though its user takes part. The one that was declined first is forgotten. */
+  decline(channel: string): void {
+    if (!this.open.followOwn) return;
+    this.declined.add(channel);
+    for (const oldest of this.declined) if (this.declined.size > MAX_DECLINED) this.declined.delete(oldest);
+    this.saveState();
+  }
+
+  forgetDeclined(isOver: (channel: string) => boolean): void {
+    for (const channel of this.declined) if (isOver(channel)) this.declined.delete(channel);
+  }
+
   leave(channel: FollowedChannel): void {
     this.follows.delete(channel.channel.key);
     channel.followers.delete(this);
@@ -314,6 +333,7 @@ export class Session implements GroupMember {
       enteredChannel: this.lastEntry?.channel ?? "",
       enteredUpSequence: this.lastEntry?.upSequence ?? 0,
       connectedAtMs: this.connectedAtMs,
+      declinedChannels: [...this.declined],
     });
   }
 

@@ -117,6 +117,8 @@ export interface LogicConfig {
   readonly sessionTtlMs: number;
   readonly offerRetentionMs: number;
   readonly tokens: TokenSettings;
+  /** The claim of a merchant's token that names their restaurant or shop. */
+  readonly merchantClaim: string;
   readonly sessionLimit: SessionLimitSettings;
   readonly directoryRebuildWindowMs: number;
   /** Which of the apps' own events must reach Kafka too. */

@@ -10,6 +10,7 @@ import { chatVariables } from "./variables/chat.js";
 import { kafkaVariables } from "./variables/kafka.js";
 import { logicVariables } from "./variables/logic.js";
 import { presenceVariables } from "./variables/presence.js";
+import { tokenVariables } from "./variables/tokens.js";
 
 export interface LogicSurroundings {
   readonly environment: NodeEnvironment;
@@ -32,6 +33,7 @@ export function readLogic(
       maxTokenLifetimeMs: reader.get(logicVariables.maxTokenLifetimeMs),
       maxRevocations: reader.get(logicVariables.maxRevocations),
     },
+    merchantClaim: reader.get(tokenVariables.merchantClaim),
     sessionLimit: {
       maxSessions: reader.get(logicVariables.maxSessionsPerUser),
       rule: reader.get(logicVariables.sessionLimitRule),

@@ -70,7 +70,12 @@ function readJwt(reader: EnvironmentReader, developmentSecret: string | undefine
     roleClaim: reader.get(tokenVariables.roleClaim),
     appClaim: reader.get(tokenVariables.appClaim),
     defaultApp: reader.get(tokenVariables.defaultApp),
-    passedClaims: reader.get(tokenVariables.passedClaims) ?? [],
+    passedClaims: [
+      ...new Set([
+        reader.get(tokenVariables.merchantClaim),
+        ...(reader.get(tokenVariables.passedClaims) ?? []),
+      ]),
+    ],
   };
 }
 

@@ -64,6 +64,7 @@ export class FanoutPart {
       chat: logic.chat,
       channelKinds: withUserTtl(logic.userChannelTtlMs),
       tokens: logic.tokens,
+      merchantClaim: logic.merchantClaim,
       sessionLimit: logic.sessionLimit,
       revocationLog: this.#events.revocationLog,
       dependencies: () => [stores.dependency(), this.#events.dependency()],

@@ -20,6 +20,7 @@ import { Participations } from "#fanout/directory/participations.js";
 import { FanoutCounters } from "#fanout/fanout-counters.js";
 import { OfferPart } from "#fanout/offer/offer-part.js";
 import { MemoryOffers } from "#fanout/offer/offers-memory.js";
+import { GrantedRelations } from "#fanout/policy/relations.js";
 import { OwnParticipations } from "#fanout/session/own-participations.js";
 import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
 import { Revocations } from "#fanout/revocation/revocations.js";
@@ -157,7 +158,7 @@ export class ApiHarness {
     this.chat = new ChatPart({
       ...{ broker, directory, publisher, participations, clock },
       marks: new MemoryChatMarks(channels.chat),
-      ownParticipations: new OwnParticipations({ directory, clock }),
+      ownParticipations: new OwnParticipations({ relations: new GrantedRelations({ directory }), clock }),
       counters: new FanoutCounters(),
       nowMs: () => NOW_MS,
       settings: {},

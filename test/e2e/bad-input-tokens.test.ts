@@ -109,7 +109,7 @@ async function show(token: string, way: Way, framing: AppFraming): Promise<AppCl
   if (way === "query") return AppClient.open({ ...options, query: { token } });
   const client = await AppClient.open(options);
   client.send(
-    { $case: "authenticate", value: { token, deviceId: "d1", platform: "", userType: "", resumes: false } },
+    { $case: "authenticate", value: { token, deviceId: "d1", platform: "", userType: "", resumes: false, followOwn: false } },
     { id: 5 },
   );
   return client;
@@ -134,7 +134,7 @@ describe("a token that is not to be trusted", () => {
     const token = await cluster.token("late", "customer");
     client.send({
       $case: "authenticate",
-      value: { token, deviceId: "", platform: "", userType: "", resumes: false },
+      value: { token, deviceId: "", platform: "", userType: "", resumes: false, followOwn: false },
     });
     expect(await client.closed).toMatchObject({ code: CloseCode.UNAUTHENTICATED });
     expect(client.frames.map(({ body }) => body?.$case)).toEqual(["error"]);
@@ -175,7 +175,7 @@ describe("a token that is good", () => {
     shown.push(token);
     const answer = await client.request({
       $case: "authenticate",
-      value: { token, deviceId: "", platform: "", userType: "", resumes: false },
+      value: { token, deviceId: "", platform: "", userType: "", resumes: false, followOwn: false },
     });
     expect(answer).toMatchObject({ $case: "error", value: { code: ErrorCode.ERROR_CODE_PERMISSION_DENIED } });
     await expect(client.subscribe("user:bob")).rejects.toThrow(/"code":2/);

@@ -78,7 +78,7 @@ async function connect(edge: number, bearer: string, framing: AppFraming = "json
 const authenticate = (client: AppClient, bearer: string) =>
   client.request({
     $case: "authenticate",
-    value: { token: bearer, deviceId: "", platform: "", userType: "", resumes: false },
+    value: { token: bearer, deviceId: "", platform: "", userType: "", resumes: false, followOwn: false },
   });
 
 async function revoke(of: Cluster, ...revocations: Json[]): Promise<void> {
@@ -284,7 +284,7 @@ describe("sessions of one user beyond the limit", () => {
 it("who has no token follows public channels and no others", async () => {
   const client = await AppClient.open({ url: cluster.socketUrl(0) });
   clients.push(client);
-  const value = { token: "", deviceId: "", platform: "", userType: "", resumes: false };
+  const value = { token: "", deviceId: "", platform: "", userType: "", resumes: false, followOwn: false };
   const welcome = await client.request({ $case: "authenticate", value });
   expect(welcome).toMatchObject({ $case: "welcome", value: { role: "anonymous", resumeToken: "" } });
   await client.subscribe("public:news");

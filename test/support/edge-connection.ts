@@ -42,6 +42,7 @@ export function edgeConnection(
     openedAtMs: 0,
     livesUntilMs,
     announcedResume: false,
+    announcedFollowOwn: false,
     firstFrameDeadlineMs: FIRST_FRAME_DEADLINE_MS,
     listener: {
       authenticate: (_connection, request, frameId) => requests.push({ request, frameId }),
@@ -70,6 +71,7 @@ export function edgeConnection(
     replyTo: 0,
     traceparent: "",
     awaitsResume: false,
+    followOwn: false,
     heartbeatIntervalMs: 25_000,
     socket: connection,
   });

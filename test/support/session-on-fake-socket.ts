@@ -78,6 +78,7 @@ export function sessionOnFakeSocket(
     replyTo: 0,
     traceparent: "",
     awaitsResume: options.awaitsResume ?? false,
+    followOwn: false,
     heartbeatIntervalMs: 25_000,
     socket,
   });

@@ -13,7 +13,7 @@ import { toPosition } from "#fanout/channel/event-frames.js";
 import { checkEventSize, eventIdFor } from "#fanout/channel/event-identity.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import { whenDelivered } from "#fanout/channel/when-delivered.js";
-import { mayPublish } from "#fanout/policy/policy.js";
+import { may } from "#fanout/policy/policy.js";
 import type { FrameHandler } from "../frame-handler.js";
 import type { OwnParticipations } from "../own-participations.js";
 
@@ -40,7 +40,7 @@ export function customHandler({ publisher, participations }: CustomOptions): Fra
     event.body = { $case: "custom", value: { type: body.type, data: body.data } };
     checkEventSize(event, "custom.data");
 
-    if (!mayPublish(principal, channel, await participations.of(session, channel))) {
+    if (!may(principal, "publish", channel, await participations.of(session, channel))) {
       throw new GatewayError("permission_denied", `${channel.name} is not yours to publish in`, {
         field: "custom.channel",
       });

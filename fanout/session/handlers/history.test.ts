@@ -9,6 +9,7 @@ import { userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
 import { FanoutCore, order, status } from "#test/support/fanout-core.js";
 import { rememberedSession } from "#test/support/remembered-session.js";
+import { GrantedRelations } from "#fanout/policy/relations.js";
 import { OwnParticipations } from "../own-participations.js";
 import { historyHandler } from "./history.js";
 
@@ -168,7 +169,10 @@ describe("a page of history", () => {
     for (let index = 0; index < 3; index += 1) await core.publish(channel, status("\u0001".repeat(30_000)));
     const handler = historyHandler({
       broker: core.elsewhere,
-      participations: new OwnParticipations({ directory: core.directory, clock: core.clock }),
+      participations: new OwnParticipations({
+        relations: new GrantedRelations({ directory: core.directory }),
+        clock: core.clock,
+      }),
     });
     const eventsIn = async (framing: Framing) => {
       const principal = { userId: "owner", role: "customer" };

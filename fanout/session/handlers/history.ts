@@ -12,7 +12,7 @@ import type { Broker, HistoryEvent } from "#fanout/channel/broker.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { framedBytes, toPosition } from "#fanout/channel/event-frames.js";
 import { checkPosition } from "#fanout/channel/position-check.js";
-import { mayFollow } from "#fanout/policy/policy.js";
+import { may } from "#fanout/policy/policy.js";
 import type { FrameHandler } from "../frame-handler.js";
 import type { OwnParticipations } from "../own-participations.js";
 
@@ -34,7 +34,7 @@ export function historyHandler({ broker, participations }: HistoryOptions): Fram
     const { channel } = check.channel("channel", session.principal.app, body.channel);
     check.range("limit", body.limit, { from: 0, to: MAX_EVENTS });
     checkPosition(body.from, "history.from");
-    if (!mayFollow(session.principal, channel, await participations.of(session, channel))) {
+    if (!may(session.principal, "history", channel, await participations.of(session, channel))) {
       throw new GatewayError("permission_denied", `the history of ${channel.name} is not yours to read`, {
         field: "history.channel",
       });

@@ -16,6 +16,7 @@ export function subscribeHandler(entry: ChannelEntry): FrameHandler<"subscribe">
         field: "subscribe.channel",
       });
     }
+    session.declined.delete(channel.name);
     // Two ways in at once would be one too many: the one from the earlier home ends soon, well or not.
     await session.arriving.get(channel.key)?.settled;
     const { lastEntry, upSequenceInHand: upSequence } = session;
@@ -51,6 +52,7 @@ export function unsubscribeHandler(channels: Channels): FrameHandler<"unsubscrib
   return ({ session }, body) => {
     const channel = parseChannelName(session.principal.app, body.channel, "unsubscribe.channel");
     const followed = session.follows.get(channel.key);
+    session.decline(channel.name);
     if (followed !== undefined) {
       session.leave(followed);
       channels.release(followed);

@@ -1,6 +1,6 @@
 /** The variables that say which tokens are believed and how they are read. */
 import { duration, listOf, orZero, secret, text, trueOrFalse, url } from "../value-kind.js";
-import { EDGES, optional, withDefault } from "../variable.js";
+import { EDGES, EVERY_PROCESS, optional, withDefault } from "../variable.js";
 
 /** RFC 7518, 3.2: at least the size of the hash. */
 const signingSecret = secret({ minBytes: 32 });
@@ -59,6 +59,11 @@ export const tokenVariables = {
     default: "app",
     usedBy: EDGES,
     about: "The claim that holds the app; a token without it is of DEFAULT_APP.",
+  }),
+  merchantClaim: withDefault("JWT_MERCHANT_CLAIM", claimName, {
+    default: "restaurant",
+    usedBy: EVERY_PROCESS,
+    about: "The claim of a merchant's token with their restaurant or shop: its orders are theirs.",
   }),
   passedClaims: optional("JWT_PASSED_CLAIMS", listOf(claimName, "a list of names of claims"), {
     unset: "none",

@@ -109,6 +109,11 @@ export interface Authenticate {
   userType: string;
   /** A `resume` frame follows: `welcome` waits for it. As `?resume=true` in the handshake. */
   resumes: boolean;
+  /**
+   * Follow everything that the user takes part in (orders, rides, bookings, conversations, groups, notifications), from
+   * here on and as it changes: with `subscribed` and `unsubscribed` unasked. As `?follow=own` in the handshake.
+   */
+  followOwn: boolean;
 }
 
 /**
@@ -762,7 +767,7 @@ export const ClientFrame: MessageFns<ClientFrame> = {
 };
 
 function createBaseAuthenticate(): Authenticate {
-  return { token: "", deviceId: "", platform: "", userType: "", resumes: false };
+  return { token: "", deviceId: "", platform: "", userType: "", resumes: false, followOwn: false };
 }
 
 export const Authenticate: MessageFns<Authenticate> = {
@@ -781,6 +786,9 @@ export const Authenticate: MessageFns<Authenticate> = {
     }
     if (message.resumes !== false) {
       writer.uint32(40).bool(message.resumes);
+    }
+    if (message.followOwn !== false) {
+      writer.uint32(48).bool(message.followOwn);
     }
     return writer;
   },
@@ -838,6 +846,14 @@ export const Authenticate: MessageFns<Authenticate> = {
             message.resumes = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.followOwn = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -860,6 +876,7 @@ export const Authenticate: MessageFns<Authenticate> = {
     message.platform = object.platform ?? "";
     message.userType = object.userType ?? "";
     message.resumes = object.resumes ?? false;
+    message.followOwn = object.followOwn ?? false;
     return message;
   },
 };

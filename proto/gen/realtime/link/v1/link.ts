@@ -250,6 +250,8 @@ export interface OpenSession {
   namespace: string;
   /** The client said that its first frame is a `resume`: a new session's welcome waits for it. */
   awaitsResume: boolean;
+  /** The client wants to follow what its user takes part in, unasked. Not said by edges of a release that did not know. */
+  followOwn: boolean;
 }
 
 export interface OpenSession_PositionsEntry {
@@ -507,6 +509,8 @@ export interface SessionSnapshot {
   enteredUpSequence: number;
   /** When the socket opened: milliseconds since 1970-01-01 UTC. 0: told by a home of a release that did not say. */
   connectedAtMs: number;
+  /** Channels that the user takes part in and the client left: it is not brought into them again. At most 256. */
+  declinedChannels: string[];
 }
 
 function createBaseConnectRequest(): ConnectRequest {
@@ -1546,6 +1550,7 @@ function createBaseOpenSession(): OpenSession {
     heartbeatIntervalMs: 0,
     namespace: "",
     awaitsResume: false,
+    followOwn: false,
   };
 }
 
@@ -1592,6 +1597,9 @@ export const OpenSession: MessageFns<OpenSession> = {
     }
     if (message.awaitsResume !== false) {
       writer.uint32(112).bool(message.awaitsResume);
+    }
+    if (message.followOwn !== false) {
+      writer.uint32(120).bool(message.followOwn);
     }
     return writer;
   },
@@ -1724,6 +1732,14 @@ export const OpenSession: MessageFns<OpenSession> = {
             message.awaitsResume = reader.bool();
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.followOwn = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1765,6 +1781,7 @@ export const OpenSession: MessageFns<OpenSession> = {
     message.heartbeatIntervalMs = object.heartbeatIntervalMs ?? 0;
     message.namespace = object.namespace ?? "";
     message.awaitsResume = object.awaitsResume ?? false;
+    message.followOwn = object.followOwn ?? false;
     return message;
   },
 };
@@ -3640,6 +3657,7 @@ function createBaseSessionSnapshot(): SessionSnapshot {
     enteredChannel: "",
     enteredUpSequence: 0,
     connectedAtMs: 0,
+    declinedChannels: [],
   };
 }
 
@@ -3674,6 +3692,9 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     }
     if (message.connectedAtMs !== 0) {
       writer.uint32(80).int64(message.connectedAtMs);
+    }
+    for (const v of message.declinedChannels) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -3771,6 +3792,14 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
             message.connectedAtMs = longToNumber(reader.int64());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.declinedChannels.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3798,6 +3827,7 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     message.enteredChannel = object.enteredChannel ?? "";
     message.enteredUpSequence = object.enteredUpSequence ?? 0;
     message.connectedAtMs = object.connectedAtMs ?? 0;
+    message.declinedChannels = object.declinedChannels?.map((e) => e) || [];
     return message;
   },
 };
