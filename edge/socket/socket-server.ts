@@ -149,7 +149,14 @@ export class SocketServer {
   async authenticate(connection: Connection, request: Authenticate, frameId: number): Promise<void> {
     const awaitsResume = connection.announcedResume || request.resumes;
     const followOwn = connection.announcedFollowOwn || request.followOwn;
-    const nothing = { deviceId: "", platform: "", replyTo: frameId, traceparent: "", awaitsResume, followOwn };
+    const nothing = {
+      deviceId: "",
+      platform: "",
+      replyTo: frameId,
+      traceparent: "",
+      awaitsResume,
+      followOwn,
+    };
     try {
       const description = readClientDescription(request);
       const verified = await this.#verifyOrAdmit(request.token, description.userType);
@@ -262,7 +269,10 @@ export class SocketServer {
   }
 
   #connected(
-    parts: Pick<ConnectionOptions, "websocket" | "socket" | "slot" | "announcedResume" | "announcedFollowOwn">,
+    parts: Pick<
+      ConnectionOptions,
+      "websocket" | "socket" | "slot" | "announcedResume" | "announcedFollowOwn"
+    >,
   ): Connection {
     const { counters, slow, backlogged, nowMs, firstFrameDeadlineMs } = this.#options;
     const openedAtMs = nowMs();

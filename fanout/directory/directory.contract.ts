@@ -113,6 +113,15 @@ export function describeDirectory(name: string, makeHarness: () => Promise<Direc
       expect(found.map(({ channel }) => channel.key).sort()).toEqual(channels.map(({ key }) => key).sort());
     });
 
+    it("lists what was granted last at the end, also what was granted again", async () => {
+      const channels = ["a", "b", "c"].map((id) => channelOf(order.app, "order", id));
+      for (const channel of [...channels, ...channels.slice(0, 1)]) {
+        await directory.grant(part("p1", "assigned", { channel }));
+      }
+      const found = await directory.participationsOf(order.app, "p1");
+      expect(found.map(({ channel }) => channel.id)).toEqual(["b", "c", "a"]);
+    });
+
     it("comes to one answer for both sides when grants and ends race", async () => {
       for (let round = 0; round < 20; round++) {
         const userId = `u${round}`;

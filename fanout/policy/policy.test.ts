@@ -80,8 +80,12 @@ describe("the table of permissions", () => {
 
   it.each(matrix)("in $kind:$id as $role who is its $relation", (row) => {
     const channel = channelOf("default", row.kind, row.id);
-    const part: Participation | undefined =
-      row.relation && { channel, userId: "u1", relation: row.relation, expiresAtMs: 2 ** 50 };
+    const part: Participation | undefined = row.relation && {
+      channel,
+      userId: "u1",
+      relation: row.relation,
+      expiresAtMs: 2 ** 50,
+    };
     const decided = expected(row);
     for (const [operation, isAllowed] of Object.entries(decided) as [Operation, boolean][]) {
       expect(may(principal(row.role), operation, channel, part), operation).toBe(isAllowed);

@@ -7,11 +7,7 @@
  */
 import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import { isIdentifier, type Channel } from "#fanout/channel/channel.js";
-import {
-  type Directory,
-  type DirectoryRecord,
-  type Participation,
-} from "#fanout/directory/directory.js";
+import { type Directory, type DirectoryRecord, type Participation } from "#fanout/directory/directory.js";
 import { merchantParty } from "#fanout/directory/merchant-party.js";
 import { capabilityOf } from "./policy.js";
 
@@ -88,7 +84,8 @@ export class GrantedRelations implements Relations {
   }
 
   #merchantOf({ role, claimsJson }: Principal): string | undefined {
-    if (this.#merchantClaim === undefined || claimsJson === "" || capabilityOf(role) !== "merchant") return undefined;
+    if (this.#merchantClaim === undefined || claimsJson === "" || capabilityOf(role) !== "merchant")
+      return undefined;
     const claim = readClaim(claimsJson, this.#merchantClaim);
     // Services that number their restaurants put numbers into tokens.
     const id = Number.isSafeInteger(claim) ? String(claim) : claim;

@@ -39,7 +39,8 @@ export class MembershipCheck {
         if (followed !== undefined && part !== undefined) {
           followed.partEndsAtMs = Math.min(followed.partEndsAtMs, part.expiresAtMs);
         }
-        if (found !== "unknown" && !may(session.principal, "join", channel, part)) this.#end(session, channel);
+        if (found !== "unknown" && !may(session.principal, "join", channel, part))
+          this.#end(session, channel);
       }
     } catch {
       // Nobody is unsubscribed for a store that is away; the question is asked again until it is answered.

@@ -96,7 +96,9 @@ export class OwnFollowing {
     const { parts, isComplete } = await relations.ownParts(principal);
     const own = new Map(parts.map(({ channel }) => [channel.name, channel]));
     if (isComplete) session.forgetDeclined((name) => !own.has(name));
-    const all = [...own.values()].filter(({ kind, name }) => OWN_KINDS.has(kind) && !session.declined.has(name));
+    const all = [...own.values()].filter(
+      ({ kind, name }) => OWN_KINDS.has(kind) && !session.declined.has(name),
+    );
     let isCut = all.length > MAX_OWN_CHANNELS;
     const budget = new ReplayBudget();
     await fewAtATime(all.slice(0, MAX_OWN_CHANNELS), async (channel) => {

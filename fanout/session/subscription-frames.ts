@@ -26,7 +26,9 @@ export function subscribed(
       position: position && toPosition(position),
       recovered: options.recovered,
       latest: Array.from(options.latest, ({ payload }) => Event.decode(payload)),
-      minSendIntervalMs: isAble(session.capability, "sendLocations") ? session.allowance.locationIntervalMs : 0,
+      minSendIntervalMs: isAble(session.capability, "sendLocations")
+        ? session.allowance.locationIntervalMs
+        : 0,
     },
   };
 }

@@ -8,7 +8,14 @@ import { FanoutCore } from "#test/support/fanout-core.js";
 
 const NOW_S = Math.floor(Date.now() / 1000);
 const USER = { userId: "u1", tokenId: "t1", issuedAt: NOW_S - 60 };
-const AUTHENTICATE = { token: "jwt", deviceId: "", platform: "", userType: "", resumes: false, followOwn: false };
+const AUTHENTICATE = {
+  token: "jwt",
+  deviceId: "",
+  platform: "",
+  userType: "",
+  resumes: false,
+  followOwn: false,
+};
 
 let core: FanoutCore;
 let edge: FakeEdge;

@@ -109,7 +109,10 @@ async function show(token: string, way: Way, framing: AppFraming): Promise<AppCl
   if (way === "query") return AppClient.open({ ...options, query: { token } });
   const client = await AppClient.open(options);
   client.send(
-    { $case: "authenticate", value: { token, deviceId: "d1", platform: "", userType: "", resumes: false, followOwn: false } },
+    {
+      $case: "authenticate",
+      value: { token, deviceId: "d1", platform: "", userType: "", resumes: false, followOwn: false },
+    },
     { id: 5 },
   );
   return client;

@@ -142,6 +142,8 @@ export class FanoutCore {
       presence: this.#presenceSettings,
       chat: this.#chat,
       ...(this.#sessionLimit && { sessionLimit: this.#sessionLimit }),
+      // Whose role is a merchant's names their restaurant so.
+      merchantClaim: "restaurant",
       dependencies: () => [],
       logger: SILENT,
     });
