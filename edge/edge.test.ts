@@ -116,6 +116,30 @@ describe("a resume", () => {
     },
   );
 
+  it.each([
+    { query: { follow: "own" }, asked: false, followOwn: true },
+    { query: {}, asked: true, followOwn: true },
+    { query: {}, asked: false, followOwn: false },
+  ])(
+    "may ask for the user's own channels, in the handshake or in authenticate: $query, $asked",
+    async ({ query, asked, followOwn }) => {
+      const { fanout, url } = await startEdge();
+      const app = await AppClient.open({ url, query });
+      cleanups.push(() => app.websocket.terminate());
+      const value = {
+        token: "u1",
+        deviceId: "",
+        platform: "",
+        userType: "",
+        resumes: false,
+        followOwn: asked,
+      };
+      app.send({ $case: "authenticate", value });
+      await waitFor(() => fanout.heard("open").length === 1, { what: "the session" });
+      expect(fanout.heard("open")).toMatchObject([{ followOwn }]);
+    },
+  );
+
   it("that is announced by a word that nobody means is refused", async () => {
     const { port } = await startEdge();
     const raw = await RawSocket.connect(port);

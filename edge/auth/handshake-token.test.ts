@@ -62,6 +62,21 @@ describe("readHandshakeCredentials", () => {
   );
 
   it.each([
+    ["?follow=own", true],
+    ["?follow=", false],
+    ["?resume=true", false],
+    ["", false],
+  ])("reads from %s whether the user's own channels are followed unasked: %s", (query, followOwn) => {
+    expect(readHandshakeCredentials({}, `/ws${query}`).followOwn).toBe(followOwn);
+  });
+
+  it.each(["all", "true", "OWN", "own%20"])("refuses follow=%s, which would follow nothing", (value) => {
+    expect(() => readHandshakeCredentials({}, `/ws?follow=${value}`)).toThrow(
+      expect.objectContaining({ kind: "invalid_argument", field: "follow" }),
+    );
+  });
+
+  it.each([
     ["deviceId", "x".repeat(129)],
     ["deviceId", "a%20b"],
     ["deviceId", "a%00b"],

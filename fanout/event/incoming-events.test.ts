@@ -228,6 +228,21 @@ describe("meaningOf", () => {
     });
   });
 
+  it.each([
+    [{ restaurantId: "r1" }, "merchant:r1"],
+    [{ merchantId: 7 }, "merchant:7"],
+    [{ restaurantId: "r:1" }, undefined],
+    [{ restaurantId: {} }, undefined],
+  ])("lets the restaurant of an order take part, and passes it on: %j", (merchant, party) => {
+    const [owner, part, ...more] = actionsOf("order.created", { ...order, customerId: "u1", ...merchant });
+    const published = party === undefined ? part : more[0];
+    expect(owner).toMatchObject({ participation: { userId: "u1" } });
+    if (party !== undefined) {
+      expect(part).toMatchObject({ participation: { userId: party, relation: "merchant" } });
+    }
+    expect(published).toMatchObject({ type: "publish", event: { body: { value: { data: merchant } } } });
+  });
+
   it("takes whole numbers for ids", () => {
     expect(summary(actionsOf("order.created", { orderId: 42, customerId: 7 }))[0]).toBe(
       "grant owner 7 default/order:42",
