@@ -17,6 +17,8 @@ export class FanoutCounters {
   /** Sockets closed because they went on. */
   floodsClosed = 0;
   locationUpdates = 0;
+  /** Locations that could not be believed, by the reason. */
+  readonly locationsDropped = new Map<string, number>();
   locationsSampled = 0;
   sampleFailures = 0;
   sessionsOpened = 0;

@@ -15,6 +15,7 @@ import type { EventSource } from "./event/event-source.js";
 import type { Logger } from "./fanout-logger.js";
 import type { Limits } from "./limits/limits.js";
 import type { RateLimits } from "./limits/rate-limits.js";
+import type { LocationLimits } from "./location/location-sanity.js";
 import type { Locations } from "./location/locations.js";
 import type { Offers } from "./offer/offers.js";
 import type { Outbox } from "./outbox/outbox.js";
@@ -61,6 +62,8 @@ export interface FanoutOptions {
   /** One in so many of a worker's locations goes to `locationTopic`. */
   readonly locationSampleEvery: number;
   readonly locationTopic: string;
+  /** What locations must be like to be passed on. Default: `NO_LOCATION_LIMITS`. */
+  readonly locationLimits?: LocationLimits;
   /** Which events must reach Kafka too. Default: chat and offers. */
   readonly outboxTopics?: OutboxTopics;
   /** Default: `DEFAULT_RATE_LIMITS`. */

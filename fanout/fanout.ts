@@ -17,8 +17,11 @@ import { FrameGate } from "./limits/frame-gate.js";
 import { LinkHost } from "./link/link-host.js";
 import { LastKnownLocations } from "./location/last-known-locations.js";
 import { LocationSampler } from "./location/location-sampler.js";
+import { NO_LOCATION_LIMITS } from "./location/location-sanity.js";
 import { locationUpdateHandler } from "./location/location-update.js";
 import { LocationWriter } from "./location/location-writer.js";
+import { nearbyHandler } from "./location/nearby-handler.js";
+import { NearbyWorkers } from "./location/nearby-workers.js";
 import { WorkerAssignments } from "./location/worker-assignments.js";
 import { OfferPart } from "./offer/offer-part.js";
 import { RegisteredUsers } from "./offer/online-users.js";
@@ -153,8 +156,10 @@ export class Fanout {
         sampler,
         publisher: this.publisher,
         counters,
+        limits: options.locationLimits ?? NO_LOCATION_LIMITS,
         availability: presence.availability,
       }),
+      nearby: nearbyHandler(new NearbyWorkers(options.stores)),
       custom: customHandler({ publisher: this.publisher, participations }),
       history: historyHandler({ broker, participations }),
       ...this.offers.handlers,

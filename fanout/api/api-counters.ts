@@ -24,6 +24,8 @@ export const API_METHODS = [
   "GetPresence",
   "ListMembers",
   "CountOnline",
+  "GetLocations",
+  "FindNearby",
   "health",
   "reflection",
 ] as const;

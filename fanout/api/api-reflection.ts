@@ -15,6 +15,7 @@ export function makeReflection(): ReflectionService {
         "realtime/api/v1/api.proto",
         "realtime/api/v1/revocation.proto",
         "realtime/api/v1/offers.proto",
+        "realtime/api/v1/locations.proto",
         "realtime/api/v1/presence.proto",
         healthProto,
       ],

@@ -10,6 +10,7 @@ import type { ChatPart } from "#fanout/chat/chat-part.js";
 import { ChatService } from "#fanout/chat/chat-service.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
+import type { Locations } from "#fanout/location/locations.js";
 import type { OfferDesk } from "#fanout/offer/offer-desk.js";
 import type { Revocations } from "#fanout/revocation/revocations.js";
 import type { PresenceStore } from "#fanout/presence/presence-store.js";
@@ -22,6 +23,7 @@ import { DEFAULT_API_LIMITS, type ApiLimits } from "./api-limits.js";
 import type { Logger } from "../fanout-logger.js";
 import { makeReflection } from "./api-reflection.js";
 import { ConnectionService } from "./connection-service.js";
+import { LocationService } from "./location-service.js";
 import { OpenStreams } from "./open-streams.js";
 import { OfferService } from "./offer-service.js";
 import { ParticipationService } from "./participation-service.js";
@@ -39,6 +41,7 @@ export interface ApiServerDependencies {
   readonly offers: OfferDesk;
   readonly chat: ChatPart;
   readonly presence: PresenceStore;
+  readonly locations: Locations;
   readonly clock: StoreClock;
 }
 
@@ -65,6 +68,7 @@ const HEALTH_NAMES = [
   "realtime.api.v1.RevocationService",
   "realtime.api.v1.OfferService",
   "realtime.api.v1.PresenceService",
+  "realtime.api.v1.LocationService",
   "realtime.api.v1.ChatService",
 ];
 
@@ -93,6 +97,7 @@ export class ApiServer {
       new RevocationService(deps),
       new OfferService(deps),
       new PresenceService(deps),
+      new LocationService(deps),
       new ChatService(deps),
     ];
     for (const method of services.flatMap(({ methods }) => methods)) {

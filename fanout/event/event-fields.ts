@@ -9,6 +9,11 @@ import { isPlainObject } from "./json-guard.js";
 const MAX_WORD_LENGTH = 64;
 const MAX_TEXT_LENGTH = 8_192;
 
+interface IntegerBounds {
+  readonly from: number;
+  readonly to: number;
+}
+
 export class EventFields {
   readonly #data: Readonly<Record<string, unknown>>;
   readonly #read = new Set<string>();
@@ -73,8 +78,19 @@ export class EventFields {
   }
 
   /** 0 where it is not there. */
-  integer(name: string, bounds: { readonly from: number; readonly to: number }): number {
-    const value = this.#take(name) ?? 0;
+  integer(name: string, bounds: IntegerBounds): number {
+    return this.optionalInteger(name, bounds) ?? 0;
+  }
+
+  requiredInteger(name: string, bounds: IntegerBounds): number {
+    const value = this.optionalInteger(name, bounds);
+    if (value === undefined) throw wrong(name, "given: a whole number");
+    return value;
+  }
+
+  optionalInteger(name: string, bounds: IntegerBounds): number | undefined {
+    const value = this.#take(name);
+    if (value === undefined) return undefined;
     const isWithin = typeof value === "number" && value >= bounds.from && value <= bounds.to;
     if (!isWithin || !Number.isSafeInteger(value))
       throw wrong(name, `a whole number from ${bounds.from} to ${bounds.to}`);

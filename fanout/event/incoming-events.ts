@@ -3,7 +3,7 @@
  * from types to meanings, which `docs/events.md` describes field by field (a test holds one against
  * the other). Doing it is left to `event-consumer.ts`.
  */
-import type { Event } from "#proto/gen/realtime/client/v1/event.js";
+import type { Eta, Event } from "#proto/gen/realtime/client/v1/event.js";
 import { GatewayError } from "#proto/errors.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import { channelOf, parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
@@ -74,6 +74,8 @@ const RIDE: Subject = {
   merchantFields: [],
 };
 
+const UINT32 = { from: 0, to: 2 ** 32 - 1 };
+
 /** After these the worker's part is over; the owner may look on until their part expires. */
 const FINAL_STATUSES: ReadonlySet<string> = new Set(["completed", "delivered", "cancelled", "canceled"]);
 
@@ -84,6 +86,7 @@ export const INCOMING_EVENTS: ReadonlyMap<string, Mapping | "ignored"> = new Map
     ["order.assigned", assigned(ORDER)],
     ["order.unassigned", unassigned(ORDER)],
     ["order.status.changed", statusChanged(ORDER)],
+    ["order.eta.updated", etaUpdated(ORDER)],
     ["order.delivered", statusChanged(ORDER, "delivered")],
     ["order.completed", statusChanged(ORDER, "completed")],
     ["order.cancelled", statusChanged(ORDER, "cancelled")],
@@ -91,6 +94,7 @@ export const INCOMING_EVENTS: ReadonlyMap<string, Mapping | "ignored"> = new Map
     ["ride.assigned", assigned(RIDE)],
     ["ride.unassigned", unassigned(RIDE)],
     ["ride.status.changed", statusChanged(RIDE)],
+    ["ride.eta.updated", etaUpdated(RIDE)],
     ["ride.completed", statusChanged(RIDE, "completed")],
     ["ride.cancelled", statusChanged(RIDE, "cancelled")],
     ["job.offer.created", offerCreated],
@@ -166,6 +170,19 @@ function statusChanged(subject: Subject, fallback?: string): Mapping {
       publishStatus(subject, incoming, { channel, status, ...(workerId !== undefined && { workerId }) }),
       ...(isFinal ? [{ type: "endAll", channel, relation: "assigned" } as const] : []),
     ];
+  };
+}
+
+/** The newest counts, by when it was said: reading old events again puts no older one in its place. */
+function etaUpdated(subject: Subject): Mapping {
+  return (incoming) => {
+    const { envelope, fields, nowMs } = incoming;
+    const channel = subjectChannel(subject, incoming);
+    const value: Eta = { subjectId: channel.id, seconds: fields.requiredInteger("etaSeconds", UINT32) };
+    const distanceMeters = fields.optionalInteger("distanceMeters", UINT32);
+    if (distanceMeters !== undefined) value.distanceMeters = distanceMeters;
+    const saidAtMs = Math.min(envelope.occurredAtMs, nowMs);
+    return [publish(incoming, channel, { $case: "eta", value }, envelope.version || saidAtMs * 1000)];
   };
 }
 

@@ -59,6 +59,7 @@ const CLASS_OF: Readonly<Record<ClientBodyType, FrameClass>> = {
   listDevices: "general",
   endDevice: "general",
   unread: "general",
+  nearby: "general",
   ping: "ping",
 };
 

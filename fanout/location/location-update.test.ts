@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { GatewayError } from "#proto/errors.js";
 import { ClientFrame, type LocationUpdate } from "#proto/gen/realtime/client/v1/client_frame.js";
 import { Location } from "#proto/gen/realtime/client/v1/event.js";
+import { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import { order } from "#test/support/fanout-core.js";
 import { rememberedSession } from "#test/support/remembered-session.js";
 import { MemoryBroker } from "#fanout/channel/broker-memory.js";
@@ -59,6 +60,7 @@ beforeEach(async () => {
     sampler: new LocationSampler({ sink, sampleEvery: 10, topic: "porter-events", counters }),
     publisher,
     counters,
+    limits: { maxAccuracyMeters: 200, maxSpeedMetersPerSecond: 100 },
     availability: { saidBeside: (_worker, isAvailable) => saidAvailable.push(isAvailable) },
   });
   ({ session } = rememberedSession({ handle: () => undefined }));
@@ -197,12 +199,12 @@ describe("a location", () => {
   });
 
   it("is sampled once in ten, marked as the gateway's own", async () => {
-    for (let index = 1; index <= 25; index += 1) await update({ latitude: index }, NOW_US + index);
+    for (let index = 1; index <= 25; index += 1) await update({ heading: index }, NOW_US + index);
     expect(
       records.map(({ value }) => (JSON.parse(Buffer.from(value).toString()) as { data: unknown }).data),
     ).toMatchObject([
-      { porterId: "p1", latitude: 10, longitude: -0.1, timestamp: NOW_MS },
-      { porterId: "p1", latitude: 20 },
+      { porterId: "p1", latitude: 51.5, longitude: -0.1, heading: 10, timestamp: NOW_MS },
+      { porterId: "p1", heading: 20 },
     ]);
     expect(records[0]).toMatchObject({
       topic: "porter-events",
@@ -216,5 +218,36 @@ describe("a location", () => {
     isSinkAway = true;
     for (let index = 1; index <= 10; index += 1) expect(await update({}, NOW_US + index)).toBeUndefined();
     expect(counters.sampleFailures).toBe(1);
+  });
+
+  it.each<[string, Partial<LocationUpdate>]>([
+    ["outdated", { timestampMs: NOW_MS - 1 }],
+    ["inaccurate", { accuracy: 201 }],
+    ["impossible_speed", { latitude: 52.5 }],
+  ])("that is %s is answered like the others, counted, and goes nowhere", async (reason, more) => {
+    await update();
+    await writer.stop();
+    delivered = [];
+    expect(await update({ ...more, available: true }, NOW_US + 1)).toBeUndefined();
+    expect([delivered.length, writer.waiting, session.sampleCounter]).toEqual([0, 0, 1]);
+    expect(counters.locationUpdates).toBe(1);
+    expect([...counters.locationsDropped]).toEqual([[reason, 1]]);
+    // Whether they take offers holds wherever they are.
+    expect(saidAvailable).toEqual(reason === "outdated" ? [] : [true]);
+    await update({}, NOW_US + 2);
+    expect(delivered).toHaveLength(2);
+  });
+
+  it("is held against the last one of its session, which goes with it to its next home", async () => {
+    await update({ accuracy: 5 });
+    expect(SessionSnapshot.decode(session.snapshot()).lastLocation).toEqual({
+      latitude: 51.5,
+      longitude: -0.1,
+      accuracyMeters: 5,
+      measuredAtMs: NOW_MS,
+      receivedAtUs: NOW_US,
+    });
+    const other = rememberedSession({ handle: () => undefined }).session;
+    expect(SessionSnapshot.decode(other.snapshot()).lastLocation).toBeUndefined();
   });
 });

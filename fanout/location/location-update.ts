@@ -1,6 +1,7 @@
 /**
  * `location_update`: a worker's position becomes their last known location, a latest event in the channels
- * that they are assigned to, and (one in `sampleEvery`) a record for other services.
+ * that they are assigned to, and (one in `sampleEvery`) a record for other services. One that cannot be believed is
+ * answered like the others and goes nowhere: there is nothing that an app could do about it.
  */
 import { encode } from "#proto/encode.js";
 import { GatewayError } from "#proto/errors.js";
@@ -9,10 +10,11 @@ import type { LocationUpdate } from "#proto/gen/realtime/client/v1/client_frame.
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import { isAble } from "#fanout/policy/policy.js";
-import type { FanoutCounters } from "../fanout-counters.js";
+import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import type { FrameContext, FrameHandler } from "#fanout/session/frame-handler.js";
 import type { Availability } from "#fanout/presence/availability.js";
 import type { LocationSampler } from "./location-sampler.js";
+import { judgeLocation, type LocationLimits } from "./location-sanity.js";
 import type { LocationWriter } from "./location-writer.js";
 import type { WorkerAssignments } from "./worker-assignments.js";
 
@@ -22,6 +24,7 @@ export interface LocationUpdateOptions {
   readonly sampler: LocationSampler;
   readonly publisher: Publisher;
   readonly counters: FanoutCounters;
+  readonly limits: LocationLimits;
   readonly availability: Pick<Availability, "saidBeside">;
 }
 
@@ -77,14 +80,24 @@ function accept(
     orderId: update.orderId,
     available: update.available,
   };
-  options.counters.locationUpdates += 1;
-  if (update.available !== undefined)
+  const { latitude, longitude, accuracy = 0, measuredAtMs } = location;
+  const measured = { latitude, longitude, accuracyMeters: accuracy, measuredAtMs, receivedAtUs };
+  const { track, dropped } = judgeLocation(session.locationTrack, measured, options.limits);
+  session.locationTrack = track;
+  // Whether they take offers holds wherever they are, but not what they said before.
+  if (update.available !== undefined && dropped !== "outdated")
     options.availability.saidBeside(session, update.available, receivedAtUs);
+  if (dropped !== undefined) {
+    countOne(options.counters.locationsDropped, dropped);
+    return;
+  }
+  options.counters.locationUpdates += 1;
   options.writer.write({
     app,
     workerId: userId,
     version: receivedAtUs,
     payload: encode(Location, location),
+    point: { latitude, longitude },
   });
   const event: Event = {
     id: `${session.connectionId}-${receivedAtUs}`,

@@ -3,25 +3,28 @@
  * the store is away the newest are kept, up to a bound, and written when it is back.
  */
 import type { FanoutCounters } from "../fanout-counters.js";
-import type { KnownLocation, Locations } from "./locations.js";
+import type { Locations, PlacedLocation } from "./locations.js";
 
 const BATCH_MS = 100;
 const MAX_WAITING = 100_000;
 
 export class LocationWriter {
-  #waiting = new Map<string, KnownLocation>();
+  #waiting = new Map<string, PlacedLocation>();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
 
   constructor(
-    private readonly options: { readonly locations: Locations; readonly counters: FanoutCounters },
+    private readonly options: {
+      readonly locations: Pick<Locations, "put">;
+      readonly counters: FanoutCounters;
+    },
   ) {}
 
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  write(location: KnownLocation): void {
+  write(location: PlacedLocation): void {
     const key = `${location.app}/${location.workerId}`;
     const waiting = this.#waiting.get(key);
     if (waiting !== undefined && waiting.version >= location.version) return;

@@ -1,6 +1,11 @@
-/** Last known locations in this process: the embedded default. What has expired goes when it is touched, or swept. */
+/**
+ * Last known locations in this process: the embedded default. What has expired goes when it is touched, or swept. Who
+ * looks nearby looks at all of them: one process has as many workers as that is quick for.
+ */
 import { SystemClock, type StoreClock } from "#fanout/store-clock.js";
-import type { KnownLocation, Locations } from "./locations.js";
+import { cellOf } from "./location-cells.js";
+import type { KnownLocation, Locations, NearbyLocation, NearbySearch, PlacedLocation } from "./locations.js";
+import { pickNearby } from "./nearby-search.js";
 
 const HOUR_MS = 3_600_000;
 const SWEEP_INTERVAL_MS = 60_000;
@@ -14,7 +19,10 @@ export interface MemoryLocationsOptions {
 export class MemoryLocations implements Locations {
   readonly #clock: StoreClock;
   readonly #ttlMs: number;
-  readonly #known = new Map<string, { readonly location: KnownLocation; readonly expiresAtMs: number }>();
+  readonly #known = new Map<
+    string,
+    { readonly location: KnownLocation; readonly isPlaced: boolean; readonly expiresAtMs: number }
+  >();
   #sweptAtMs = 0;
 
   constructor(options: MemoryLocationsOptions = {}) {
@@ -27,20 +35,39 @@ export class MemoryLocations implements Locations {
     return this.#known.size;
   }
 
-  async put(locations: readonly KnownLocation[]): Promise<void> {
+  async put(locations: readonly PlacedLocation[]): Promise<void> {
     const nowMs = this.#nowMs();
     if (nowMs - this.#sweptAtMs >= SWEEP_INTERVAL_MS) this.#sweep(nowMs);
-    for (const location of locations) {
+    for (const { point, ...location } of locations) {
       const key = keyOf(location.app, location.workerId);
       const stored = this.#known.get(key);
       if (stored && stored.expiresAtMs > nowMs && location.version <= stored.location.version) continue;
-      this.#known.set(key, { location, expiresAtMs: nowMs + this.#ttlMs });
+      this.#known.set(key, {
+        location,
+        isPlaced: point !== undefined && cellOf(point) !== undefined,
+        expiresAtMs: nowMs + this.#ttlMs,
+      });
     }
   }
 
   async get(app: string, workerId: string): Promise<KnownLocation | undefined> {
     const stored = this.#known.get(keyOf(app, workerId));
     return stored && stored.expiresAtMs > this.#nowMs() ? stored.location : undefined;
+  }
+
+  getMany(app: string, workerIds: readonly string[]): Promise<readonly (KnownLocation | undefined)[]> {
+    return Promise.all(workerIds.map((workerId) => this.get(app, workerId)));
+  }
+
+  async nearby(search: NearbySearch): Promise<readonly NearbyLocation[]> {
+    return pickNearby(this.#placedIn(search.app), search);
+  }
+
+  *#placedIn(app: string): Generator<KnownLocation> {
+    const nowMs = this.#nowMs();
+    for (const { location, isPlaced, expiresAtMs } of this.#known.values()) {
+      if (isPlaced && location.app === app && expiresAtMs > nowMs) yield location;
+    }
   }
 
   #nowMs(): number {

@@ -5,11 +5,15 @@ import { locationKey } from "#fanout/redis/keys.js";
 import { RedisConnection } from "#fanout/redis/redis-connection.js";
 import { RedisLocations } from "./locations-redis.js";
 import { describeLocations } from "./locations.contract.js";
+import { describeNearby } from "./nearby.contract.js";
 
-describeLocations("locations in Redis", async () => {
+const harness = async () => {
   const connection = await RedisConnection.connect({ url: inject("redisUrl") });
   return { locations: new RedisLocations({ connection }), close: async () => connection.close() };
-});
+};
+
+describeLocations("locations in Redis", harness);
+describeNearby("workers nearby, in Redis", harness);
 
 it("gives a location its lifetime with each newer version", async () => {
   const connection = await RedisConnection.connect({ url: inject("redisUrl") });

@@ -1,4 +1,4 @@
-/** What every implementation of the locations port promises, as tests. */
+/** What every implementation of the locations port promises of single workers, as tests. */
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { KnownLocation, Locations } from "./locations.js";
@@ -63,6 +63,13 @@ export function describeLocations(name: string, makeHarness: () => Promise<Locat
         await locations.put([location]);
         expect(await locations.get(app, workerId)).toEqual(location);
       }
+    });
+
+    it("knows several workers at once, in the order asked for", async () => {
+      await locations.put([at("p1", 1), at("p2", 2)]);
+      const asked = ["p2", "nobody", "p1", "p2"];
+      expect(await locations.getMany(app, asked)).toEqual([at("p2", 2), undefined, at("p1", 1), at("p2", 2)]);
+      expect(await locations.getMany(app, [])).toEqual([]);
     });
 
     it("takes an empty put", async () => {

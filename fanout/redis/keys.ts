@@ -202,6 +202,22 @@ export function locationKey(app: string, workerId: string): PlacedKey {
   return { partition, key: `${partition.prefix}location:${subject}` };
 }
 
+/** Who is in a cell of the earth. */
+export interface LocationCellKeys {
+  readonly partition: Partition;
+  /** Geo set: the places of workers. */
+  readonly places: string;
+  /** Sorted set: the workers by the versions of their entries. */
+  readonly versions: string;
+}
+
+export function locationCellKeys(app: string, cell: string): LocationCellKeys {
+  const subject = `${keyPart(app)}/cell:${cell}`;
+  const partition = partitionOf(subject);
+  const places = `${partition.prefix}location-cell:${subject}`;
+  return { partition, places, versions: `${places}:versions` };
+}
+
 /** Where a user's token bucket of a class of frames is kept, beside the user's others. */
 export function limitKey(owner: { app: string; userId: string }, limitClass: string): PlacedKey {
   const { partition, base } = userBase(owner.app, owner.userId);

@@ -1,9 +1,11 @@
 /** Redis Cluster of three masters: what one node alone cannot show. */
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { Location } from "#proto/gen/realtime/client/v1/event.js";
 import { RedisBroker } from "#fanout/channel/broker-redis.js";
 import type { BrokerMessage, DurableEvent } from "#fanout/channel/broker.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
+import { RedisLocations } from "#fanout/location/locations-redis.js";
 import { RedisCluster } from "#test/support/redis-cluster.js";
 import { channelKeys, SCHEMA_KEY } from "./keys.js";
 import { PartitionSentinels } from "./partition-sentinels.js";
@@ -96,6 +98,22 @@ describe("the masters of a Redis Cluster", () => {
         args: [],
       }),
     ).rejects.toThrow("in Cluster");
+  });
+
+  it("share the locations of workers, who are found nearby over all of them", async () => {
+    const app = `app-${randomUUID()}`;
+    const locations = new RedisLocations({ connection });
+    const placed = Array.from({ length: 200 }, (_, index) => {
+      const point = { latitude: 50 + index / 1_000, longitude: 8 };
+      const payload = Location.encode(Location.fromPartial(point)).finish();
+      return { app, workerId: `p${index}`, version: Date.now() * 1000, payload, point };
+    });
+    await locations.put(placed);
+    const search = { app, center: { latitude: 50.1, longitude: 8 }, radiusMeters: 11_200, limit: 1_000 };
+    expect(await locations.nearby(search)).toHaveLength(200);
+    const ids = placed.map(({ workerId }) => workerId);
+    const known = await locations.getMany(app, ids);
+    expect(known.map((location) => location?.workerId)).toEqual(ids);
   });
 
   it("learn a script that one of them has forgotten", async () => {

@@ -117,6 +117,7 @@ export class SessionHost {
       declined: snapshot?.declinedChannels ?? [],
       handle: this.#options.dispatcher.handle,
     });
+    if (snapshot?.lastLocation) session.locationTrack = { accepted: snapshot.lastLocation, doubts: 0 };
     session.resumable.onReplaced = () => session.close(CloseCode.REPLACED, REPLACED_MESSAGE);
     session.onFollowing = this.#options.presence.followingOf(session);
     this.#add(session);

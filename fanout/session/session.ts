@@ -21,6 +21,7 @@ import { channelKey, type Channel } from "#fanout/channel/channel.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
 import { EventFrames, toPosition } from "#fanout/channel/event-frames.js";
+import type { LocationTrack } from "#fanout/location/location-sanity.js";
 import type { FanoutLink } from "#fanout/link/fanout-link.js";
 import type { SessionAllowance } from "#fanout/limits/session-allowance.js";
 import type { GroupMember } from "#fanout/link/link-group.js";
@@ -74,6 +75,8 @@ export class Session implements GroupMember {
   readonly declined: Set<string>;
   /** Locations since the last one that was sampled. */
   sampleCounter: number;
+  /** What its next location is held against. */
+  locationTrack: LocationTrack | undefined;
   /** When its socket opened, by the store's clock in milliseconds; 0 before that is known. */
   connectedAtMs = 0;
   /** Told of each channel that it begins or ceases to follow, but not of those that it takes to another home. */
@@ -334,6 +337,7 @@ export class Session implements GroupMember {
       enteredUpSequence: this.lastEntry?.upSequence ?? 0,
       connectedAtMs: this.connectedAtMs,
       declinedChannels: [...this.declined],
+      lastLocation: this.locationTrack?.accepted,
     });
   }
 

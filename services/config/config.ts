@@ -9,6 +9,7 @@ import type { SlowSocketLimits } from "#edge/socket/socket-writer.js";
 import type { OutboxTopicsOptions } from "#fanout/channel/outbox-topics.js";
 import type { ChatSettings } from "#fanout/chat/chat-part.js";
 import type { RateLimits } from "#fanout/limits/rate-limits.js";
+import type { LocationLimits } from "#fanout/location/location-sanity.js";
 import type { KafkaConnectionOptions } from "#fanout/event/kafka-connection.js";
 import type { PresenceSettings } from "#fanout/presence/presence.js";
 import type { RedisConnectionOptions } from "#fanout/redis/redis-clients.js";
@@ -114,6 +115,7 @@ export interface LogicConfig {
   readonly roles: ReadonlySet<FanoutRole>;
   readonly locationSampleEvery: number;
   readonly locationTtlMs: number;
+  readonly locationLimits: LocationLimits;
   readonly sessionTtlMs: number;
   readonly offerRetentionMs: number;
   readonly tokens: TokenSettings;

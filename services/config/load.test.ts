@@ -60,6 +60,7 @@ describe("the schema and the loaders", () => {
       link: { host: "127.0.0.1", port: 50_052 },
       locationSampleEvery: 10,
       locationTtlMs: 3_600_000,
+      locationLimits: { maxAccuracyMeters: 0, maxSpeedMetersPerSecond: 0 },
       sessionTtlMs: 86_400_000,
       directoryRebuildWindowMs: 600_000,
       outbox: { customTypes: [], customTopic: "custom-events" },

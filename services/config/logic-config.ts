@@ -28,6 +28,10 @@ export function readLogic(
     roles,
     locationSampleEvery: reader.get(logicVariables.locationSampleEvery),
     locationTtlMs: reader.get(logicVariables.locationTtlMs),
+    locationLimits: {
+      maxAccuracyMeters: reader.get(logicVariables.locationMaxAccuracyMeters),
+      maxSpeedMetersPerSecond: reader.get(logicVariables.locationMaxSpeedMetersPerSecond),
+    },
     sessionTtlMs: reader.get(logicVariables.sessionTtlMs),
     tokens: {
       maxTokenLifetimeMs: reader.get(logicVariables.maxTokenLifetimeMs),

@@ -58,6 +58,7 @@ export class FanoutPart {
       ...(stores.outbox && { outbox: stores.outbox }),
       locationSampleEvery: logic.locationSampleEvery,
       locationTopic: logic.kafka?.topics.porters ?? DEFAULT_TOPIC,
+      locationLimits: logic.locationLimits,
       outboxTopics: new OutboxTopics(logic.outbox),
       rateLimits: logic.rateLimits,
       presence: logic.presence,

@@ -46,6 +46,12 @@ export function publishFanoutMetrics(
     read: () => byLabel(counters.eventsSent, ["native"]),
   });
   counter("location_updates_total", "Locations accepted", () => counters.locationUpdates);
+  labelled(
+    "locations_dropped_total",
+    "Locations that could not be believed",
+    "reason",
+    () => counters.locationsDropped,
+  );
   counter("locations_sampled_total", "Locations handed to Kafka", () => counters.locationsSampled);
   counter("location_sample_failures_total", "Samples that Kafka did not take", () => counters.sampleFailures);
   labelled("request_errors_total", "Frames answered with an error", "code", () => counters.requestErrors);

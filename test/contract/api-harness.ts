@@ -18,6 +18,7 @@ import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import type { Participation } from "#fanout/directory/directory.js";
 import { Participations } from "#fanout/directory/participations.js";
 import { FanoutCounters } from "#fanout/fanout-counters.js";
+import { MemoryLocations } from "#fanout/location/locations-memory.js";
 import { OfferPart } from "#fanout/offer/offer-part.js";
 import { MemoryOffers } from "#fanout/offer/offers-memory.js";
 import { GrantedRelations } from "#fanout/policy/relations.js";
@@ -123,6 +124,7 @@ export class ApiHarness {
   readonly offers: OfferPart;
   readonly chat: ChatPart;
   readonly presence = new MemoryPresenceStore();
+  readonly locations = new MemoryLocations();
   readonly server: ApiServer;
   readonly #clients: ApiClient[] = [];
   #port = 0;
@@ -179,6 +181,7 @@ export class ApiHarness {
         offers: this.offers.desk,
         chat: this.chat,
         presence: this.presence,
+        locations: this.locations,
         revocations: this.revocations,
         clock,
       },

@@ -70,6 +70,24 @@ export const logicVariables = {
     usedBy: FANOUTS,
     about: "How long a worker's last known location is kept.",
   }),
+  locationMaxAccuracyMeters: withDefault(
+    "LOCATION_MAX_ACCURACY_METERS",
+    integer({ min: 0, max: 1_000_000 }),
+    {
+      default: "0",
+      usedBy: FANOUTS,
+      about: "Locations that are less certain than this are not passed on, as 200. 0: all are.",
+    },
+  ),
+  locationMaxSpeedMetersPerSecond: withDefault(
+    "LOCATION_MAX_SPEED_METERS_PER_SECOND",
+    integer({ min: 0, max: 100_000 }),
+    {
+      default: "0",
+      usedBy: FANOUTS,
+      about: "Locations that a worker could only have reached faster are not passed on, as 100. 0: all are.",
+    },
+  ),
   sessionTtlMs: withDefault("SESSION_TTL", duration({ min: "1s", max: "30d" }), {
     default: "24h",
     usedBy: FANOUTS,

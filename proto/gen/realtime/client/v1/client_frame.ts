@@ -91,6 +91,9 @@ export interface ClientFrame {
     | //
     /** Ask how much one has not read. */
     { $case: "unread"; value: Unread }
+    | //
+    /** Ask which workers are around a place. Admins only. */
+    { $case: "nearby"; value: Nearby }
     | undefined;
 }
 
@@ -179,6 +182,26 @@ export interface LocationUpdate {
   orderId: string;
   /** Whether the sender takes offers. Absent: as before. */
   available?: boolean | undefined;
+}
+
+/** Ask which workers are around a place. Answered with `nearby_page`. Admins only. */
+export interface Nearby {
+  /** Degrees north, -85 to 85 (WGS 84). Must be given, also where it is 0. */
+  latitude?:
+    | number
+    | undefined;
+  /** Degrees east, -180 to 180 (WGS 84). Must be given, also where it is 0. */
+  longitude?:
+    | number
+    | undefined;
+  /** How far away they may be, 1 to 50,000. */
+  radiusMeters: number;
+  /** How many, 1 to 100. 0: 20. */
+  limit: number;
+  /** Only workers who are online and take offers. */
+  availableOnly: boolean;
+  /** Only locations that the gateway got within this time. 0: as long as they are kept. */
+  maxAgeMs: number;
 }
 
 /** Say something. */
@@ -410,6 +433,9 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "unread":
         Unread.encode(message.body.value, writer.uint32(242).fork()).join();
         break;
+      case "nearby":
+        Nearby.encode(message.body.value, writer.uint32(322).fork()).join();
+        break;
     }
     return writer;
   },
@@ -619,6 +645,14 @@ export const ClientFrame: MessageFns<ClientFrame> = {
             message.body = { $case: "unread", value: Unread.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.body = { $case: "nearby", value: Nearby.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -758,6 +792,12 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "unread": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "unread", value: Unread.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "nearby": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "nearby", value: Nearby.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1296,6 +1336,121 @@ export const LocationUpdate: MessageFns<LocationUpdate> = {
     message.timestampMs = object.timestampMs ?? 0;
     message.orderId = object.orderId ?? "";
     message.available = object.available ?? undefined;
+    return message;
+  },
+};
+
+function createBaseNearby(): Nearby {
+  return { latitude: undefined, longitude: undefined, radiusMeters: 0, limit: 0, availableOnly: false, maxAgeMs: 0 };
+}
+
+export const Nearby: MessageFns<Nearby> = {
+  encode(message: Nearby, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.latitude !== undefined) {
+      writer.uint32(9).double(message.latitude);
+    }
+    if (message.longitude !== undefined) {
+      writer.uint32(17).double(message.longitude);
+    }
+    if (message.radiusMeters !== 0) {
+      writer.uint32(25).double(message.radiusMeters);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(32).uint32(message.limit);
+    }
+    if (message.availableOnly !== false) {
+      writer.uint32(40).bool(message.availableOnly);
+    }
+    if (message.maxAgeMs !== 0) {
+      writer.uint32(48).int64(message.maxAgeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Nearby {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNearby();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.latitude = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.longitude = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.radiusMeters = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.availableOnly = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxAgeMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Nearby>, I>>(base?: I): Nearby {
+    return Nearby.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Nearby>, I>>(object: I): Nearby {
+    const message = createBaseNearby();
+    message.latitude = object.latitude ?? undefined;
+    message.longitude = object.longitude ?? undefined;
+    message.radiusMeters = object.radiusMeters ?? 0;
+    message.limit = object.limit ?? 0;
+    message.availableOnly = object.availableOnly ?? false;
+    message.maxAgeMs = object.maxAgeMs ?? 0;
     return message;
   },
 };

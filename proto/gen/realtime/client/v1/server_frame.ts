@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Error } from "./errors.js";
-import { Event, Position, PresenceUpdate, UnreadUpdate } from "./event.js";
+import { Event, Location, Position, PresenceUpdate, UnreadUpdate } from "./event.js";
 
 export const protobufPackage = "realtime.client.v1";
 
@@ -97,6 +97,9 @@ export interface ServerFrame {
     | //
     /** How much one has not read. */
     { $case: "unreadPage"; value: UnreadPage }
+    | //
+    /** Which workers are around. */
+    { $case: "nearbyPage"; value: NearbyPage }
     | undefined;
 }
 
@@ -233,6 +236,28 @@ export interface UnreadPage {
   nextPageToken: string;
 }
 
+/** A worker who is around. */
+export interface NearbyWorker {
+  /** The last known location. */
+  location?:
+    | Location
+    | undefined;
+  /** How far away it is, along the ground. */
+  distanceMeters: number;
+  /** When the gateway got it: milliseconds since 1970-01-01 UTC. */
+  receivedAtMs: number;
+  /** Whether they are online, and take offers. */
+  presence?: PresenceUpdate | undefined;
+}
+
+/** Answers `nearby`. */
+export interface NearbyPage {
+  /** The nearest first. */
+  workers: NearbyWorker[];
+  /** More may be there: the thousand nearest were looked at, and too few of them are as asked for. */
+  truncated: boolean;
+}
+
 function createBaseServerFrame(): ServerFrame {
   return { replyTo: 0, body: undefined };
 }
@@ -281,6 +306,9 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         break;
       case "unreadPage":
         UnreadPage.encode(message.body.value, writer.uint32(242).fork()).join();
+        break;
+      case "nearbyPage":
+        NearbyPage.encode(message.body.value, writer.uint32(322).fork()).join();
         break;
     }
     return writer;
@@ -411,6 +439,14 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.body = { $case: "unreadPage", value: UnreadPage.decode(reader, reader.uint32()) };
             continue;
           }
+          case 40: {
+            if (tag !== 322) {
+              break;
+            }
+
+            message.body = { $case: "nearbyPage", value: NearbyPage.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -505,6 +541,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "unreadPage": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "unreadPage", value: UnreadPage.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "nearbyPage": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "nearbyPage", value: NearbyPage.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1508,6 +1550,168 @@ export const UnreadPage: MessageFns<UnreadPage> = {
     const message = createBaseUnreadPage();
     message.channels = object.channels?.map((e) => UnreadUpdate.fromPartial(e)) || [];
     message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseNearbyWorker(): NearbyWorker {
+  return { location: undefined, distanceMeters: 0, receivedAtMs: 0, presence: undefined };
+}
+
+export const NearbyWorker: MessageFns<NearbyWorker> = {
+  encode(message: NearbyWorker, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.location !== undefined) {
+      Location.encode(message.location, writer.uint32(10).fork()).join();
+    }
+    if (message.distanceMeters !== 0) {
+      writer.uint32(17).double(message.distanceMeters);
+    }
+    if (message.receivedAtMs !== 0) {
+      writer.uint32(24).int64(message.receivedAtMs);
+    }
+    if (message.presence !== undefined) {
+      PresenceUpdate.encode(message.presence, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NearbyWorker {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNearbyWorker();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.location = Location.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.distanceMeters = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.receivedAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.presence = PresenceUpdate.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<NearbyWorker>, I>>(base?: I): NearbyWorker {
+    return NearbyWorker.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NearbyWorker>, I>>(object: I): NearbyWorker {
+    const message = createBaseNearbyWorker();
+    message.location = (object.location !== undefined && object.location !== null)
+      ? Location.fromPartial(object.location)
+      : undefined;
+    message.distanceMeters = object.distanceMeters ?? 0;
+    message.receivedAtMs = object.receivedAtMs ?? 0;
+    message.presence = (object.presence !== undefined && object.presence !== null)
+      ? PresenceUpdate.fromPartial(object.presence)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseNearbyPage(): NearbyPage {
+  return { workers: [], truncated: false };
+}
+
+export const NearbyPage: MessageFns<NearbyPage> = {
+  encode(message: NearbyPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.workers) {
+      NearbyWorker.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.truncated !== false) {
+      writer.uint32(16).bool(message.truncated);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NearbyPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNearbyPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.workers.push(NearbyWorker.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.truncated = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<NearbyPage>, I>>(base?: I): NearbyPage {
+    return NearbyPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NearbyPage>, I>>(object: I): NearbyPage {
+    const message = createBaseNearbyPage();
+    message.workers = object.workers?.map((e) => NearbyWorker.fromPartial(e)) || [];
+    message.truncated = object.truncated ?? false;
     return message;
   },
 };

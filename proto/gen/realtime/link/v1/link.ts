@@ -511,6 +511,22 @@ export interface SessionSnapshot {
   connectedAtMs: number;
   /** Channels that the user takes part in and the client left: it is not brought into them again. At most 256. */
   declinedChannels: string[];
+  /** Its last location that was passed on. Absent: none, or told by a home of a release that did not say. */
+  lastLocation?: AcceptedLocation | undefined;
+}
+
+/** What the next location of a session is held against. */
+export interface AcceptedLocation {
+  /** Degrees north. */
+  latitude: number;
+  /** Degrees east. */
+  longitude: number;
+  /** Radius of 68 % confidence in metres. 0 where the device did not say. */
+  accuracyMeters: number;
+  /** When it was measured: milliseconds since 1970-01-01 UTC, by the device's clock. */
+  measuredAtMs: number;
+  /** When the edge read it: microseconds since 1970-01-01 UTC. */
+  receivedAtUs: number;
 }
 
 function createBaseConnectRequest(): ConnectRequest {
@@ -3658,6 +3674,7 @@ function createBaseSessionSnapshot(): SessionSnapshot {
     enteredUpSequence: 0,
     connectedAtMs: 0,
     declinedChannels: [],
+    lastLocation: undefined,
   };
 }
 
@@ -3695,6 +3712,9 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     }
     for (const v of message.declinedChannels) {
       writer.uint32(90).string(v!);
+    }
+    if (message.lastLocation !== undefined) {
+      AcceptedLocation.encode(message.lastLocation, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -3800,6 +3820,14 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
             message.declinedChannels.push(reader.string());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.lastLocation = AcceptedLocation.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3828,6 +3856,112 @@ export const SessionSnapshot: MessageFns<SessionSnapshot> = {
     message.enteredUpSequence = object.enteredUpSequence ?? 0;
     message.connectedAtMs = object.connectedAtMs ?? 0;
     message.declinedChannels = object.declinedChannels?.map((e) => e) || [];
+    message.lastLocation = (object.lastLocation !== undefined && object.lastLocation !== null)
+      ? AcceptedLocation.fromPartial(object.lastLocation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAcceptedLocation(): AcceptedLocation {
+  return { latitude: 0, longitude: 0, accuracyMeters: 0, measuredAtMs: 0, receivedAtUs: 0 };
+}
+
+export const AcceptedLocation: MessageFns<AcceptedLocation> = {
+  encode(message: AcceptedLocation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.latitude !== 0) {
+      writer.uint32(9).double(message.latitude);
+    }
+    if (message.longitude !== 0) {
+      writer.uint32(17).double(message.longitude);
+    }
+    if (message.accuracyMeters !== 0) {
+      writer.uint32(25).double(message.accuracyMeters);
+    }
+    if (message.measuredAtMs !== 0) {
+      writer.uint32(32).int64(message.measuredAtMs);
+    }
+    if (message.receivedAtUs !== 0) {
+      writer.uint32(40).uint64(message.receivedAtUs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcceptedLocation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcceptedLocation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.latitude = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.longitude = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.accuracyMeters = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.measuredAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.receivedAtUs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AcceptedLocation>, I>>(base?: I): AcceptedLocation {
+    return AcceptedLocation.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AcceptedLocation>, I>>(object: I): AcceptedLocation {
+    const message = createBaseAcceptedLocation();
+    message.latitude = object.latitude ?? 0;
+    message.longitude = object.longitude ?? 0;
+    message.accuracyMeters = object.accuracyMeters ?? 0;
+    message.measuredAtMs = object.measuredAtMs ?? 0;
+    message.receivedAtUs = object.receivedAtUs ?? 0;
     return message;
   },
 };
