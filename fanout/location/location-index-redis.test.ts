@@ -80,6 +80,16 @@ describe("the index of workers by cell", () => {
     expect([await near(HERE), await near(FAR)]).toEqual([[], ["p1"]]);
   });
 
+  it("finds who is there behind any number of entries that lead nowhere", async () => {
+    const crowd = Array.from({ length: 300 }, (_, index) => ({ workerId: `gone${index}` }));
+    await home().put(crowd.map((worker) => at(HERE, worker)));
+    await home().put(crowd.map((worker) => at(FAR, worker)));
+    await home().put([at({ ...HERE, latitude: HERE.latitude + 0.003 })]);
+    const found = await home().nearby({ app, center: HERE, radiusMeters: 500, limit: 1 });
+    expect(found.map(({ workerId }) => workerId)).toEqual(["p1"]);
+    expect(connection.operations().get("find-nearby")).toBeGreaterThan(2);
+  });
+
   it("keeps the newer entry when a home comes late", async () => {
     const late = at({ ...HERE, latitude: HERE.latitude + 0.02 });
     await home().put([at(HERE)]);

@@ -68,7 +68,7 @@ export class RedisLocationIndex {
     await Promise.all(written);
   }
 
-  /** Workers whose entries are within the radius and a little beyond, about `count` of each cell. */
+  /** Workers with the `count` nearest entries within the radius and a little beyond. */
   async find({ app, center, radiusMeters }: NearbySearch, count: number): Promise<Candidates> {
     const reachMeters = radiusMeters + SLACK_METERS;
     const answers = await Promise.all(
@@ -78,17 +78,20 @@ export class RedisLocationIndex {
         return this.#connection.script(FIND, { partition, keys: [places, versions], args });
       }),
     );
-    const workerIds = new Set<string>();
-    let completeWithinMeters = Infinity;
-    for (const answer of answers) {
-      const found = listOf(answer).map(listOf);
-      for (const [worker] of found) workerIds.add(bytesOf(worker).toString());
-      const last = found.at(-1);
-      if (last === undefined || found.length < count) continue;
-      const lastMeters = Number(bytesOf(last[1]).toString());
-      completeWithinMeters = Math.min(completeWithinMeters, lastMeters - SLACK_METERS);
-    }
-    return { workerIds: [...workerIds], completeWithinMeters };
+    const entries = answers
+      .flatMap((answer) => listOf(answer).map(listOf))
+      .map(([worker, meters]) => ({
+        workerId: bytesOf(worker).toString(),
+        meters: Number(bytesOf(meters).toString("latin1")),
+      }))
+      .sort((left, right) => left.meters - right.meters)
+      .slice(0, count);
+    const last = entries.at(-1);
+    const isAll = last === undefined || entries.length < count;
+    return {
+      workerIds: [...new Set(entries.map(({ workerId }) => workerId))],
+      completeWithinMeters: isAll ? Infinity : last.meters - SLACK_METERS,
+    };
   }
 
   #change(location: PlacedLocation, batches: ScriptBatches): Promise<void>[] {

@@ -17,7 +17,7 @@ const HOUR_MS = 3_600_000;
 /** Nothing else runs in Redis while a script does. */
 const LOCATIONS_PER_SCRIPT = 100;
 const VERSION_BYTES = 8;
-/** Of each cell, at most: beyond it workers who are there may be missing from an answer. */
+/** At most: beyond it workers who are there may be missing from an answer. */
 const MAX_CANDIDATES = 10_000;
 
 export interface RedisLocationsOptions {

@@ -62,7 +62,8 @@ const status = (...offsets: readonly number[]): string[] => offsets.map((offset)
 
 describe("a session from another home", () => {
   it("gets what it missed and no word more, and then live events", async () => {
-    await restore(1, { "order:42": await at(3) });
+    const lastLocation = { latitude: 1, longitude: 2, accuracyMeters: 3, measuredAtMs: 4, receivedAtUs: 5 };
+    await restore(1, { "order:42": await at(3) }, { lastLocation });
     await untilHeard(1, "orderStatus 5");
     await core.publish(channel);
     await untilHeard(1, "orderStatus 6");
@@ -77,6 +78,7 @@ describe("a session from another home", () => {
     expect(SessionSnapshot.decode(last?.state ?? new Uint8Array())).toMatchObject({
       sessionId: "s",
       sampleCounter: 4,
+      lastLocation,
       generation: 1,
       isGenerationConfirmed: false,
     });
