@@ -46,7 +46,7 @@ import { OpeningQueue } from "./session/opening-queue.js";
 import { ResumableKeeper } from "./session/resumable-keeper.js";
 import type { Session } from "./session/session.js";
 import { SessionHost } from "./session/session-host.js";
-import { DEFAULT_SESSION_LIMIT, SessionLimit } from "./session/session-limit.js";
+import { DEFAULT_SESSION_LIMIT, SessionLimit, sessionsAtOneHome } from "./session/session-limit.js";
 import { SessionOpener } from "./session/session-opener.js";
 import { SessionResumer } from "./session/session-resumer.js";
 import { DEFAULT_TOKEN_SETTINGS, TokenPart } from "./session/token-part.js";
@@ -174,7 +174,7 @@ export class Fanout {
     const limit = options.sessionLimit ?? DEFAULT_SESSION_LIMIT;
     const opener = new SessionOpener({
       fanoutId,
-      limit: new SessionLimit({ ...limit, registry: records, broker, counters }),
+      limit: new SessionLimit({ ...limit, registry: records, broker, counters, nowMs }),
       channels,
       entry,
       directory,
@@ -216,6 +216,7 @@ export class Fanout {
       membership: new MembershipCheck({ relations, channels, counters }),
       ownFollowing: new OwnFollowing({ relations, channels, entry, counters }),
       onBegun: (session) => void standing.tell(session),
+      maxPerUser: sessionsAtOneHome(limit),
     });
     this.#links = new LinkHost({
       fanoutId,

@@ -59,6 +59,8 @@ export interface SessionHostOptions {
   readonly tokenChecks: TokenChecks;
   /** Told of each session that begins here, new or resumed; not of one that another home had. */
   readonly onBegun?: (session: Session) => void;
+  /** New sessions of a user beyond come back later: each costs the store as much as its user has. */
+  readonly maxPerUser: number;
   readonly counters: FanoutCounters;
   readonly logger: Logger;
 }
@@ -67,6 +69,7 @@ export interface SessionHostOptions {
 const FIRST_FRAME_MS = 5000;
 const RETRY_AFTER_MESSAGE = "the store is away; reconnect in a moment";
 const TOO_MANY_MESSAGE = "too many connect at once; reconnect in a moment";
+const TOO_MANY_OF_USER_MESSAGE = "too many of this user connect at once; reconnect in a moment";
 
 export class SessionHost {
   readonly #options: SessionHostOptions;
@@ -92,12 +95,13 @@ export class SessionHost {
     const snapshot = readState(open.state);
     if (principal === undefined || snapshot === UNREADABLE) {
       this.#options.logger.error({ edge: link.edgeId, connectionId: open.connectionId }, "not a session");
-      const close = {
-        session: open.session,
-        code: CloseCode.INTERNAL,
-        reason: "the session cannot be opened",
-      };
-      link.send({ $case: "close", value: close });
+      closeUnopened(link, open, CloseCode.INTERNAL, "the session cannot be opened");
+      return;
+    }
+    const ofUser = this.#users.of(principal.app, principal.userId);
+    if (snapshot === undefined && ofUser.size >= this.#options.maxPerUser) {
+      this.#options.counters.sessionsRefused += 1;
+      closeUnopened(link, open, CloseCode.OVERLOADED, TOO_MANY_OF_USER_MESSAGE);
       return;
     }
     const session = new Session({
@@ -338,11 +342,8 @@ export class SessionHost {
   }
 
   #add(session: Session): void {
-    let sessions = this.#byLink.get(session.link);
-    if (sessions === undefined) {
-      sessions = new Map<number, Session>();
-      this.#byLink.set(session.link, sessions);
-    }
+    const sessions = this.#byLink.get(session.link) ?? new Map<number, Session>();
+    this.#byLink.set(session.link, sessions);
     const older = sessions.get(session.number);
     if (older !== undefined) this.#remove(older);
     sessions.set(session.number, session);
@@ -380,4 +381,8 @@ function refuse(session: Session, error: SessionRefused, replyTo: number | undef
   if (replyTo !== undefined) session.send({ replyTo, body: { $case: "error", value: error.toMessage() } });
   session.close(error.closeCode, error.message);
   session.fail();
+}
+
+function closeUnopened(link: FanoutLink, { session }: OpenSession, code: number, reason: string): void {
+  link.send({ $case: "close", value: { session, code, reason } });
 }

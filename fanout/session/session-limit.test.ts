@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { FakeEdge } from "#test/support/fake-edge.js";
 import { FanoutCore } from "#test/support/fanout-core.js";
-import type { SessionLimitRule } from "./session-limit.js";
+import { DEFAULT_SESSION_LIMIT, sessionsAtOneHome, type SessionLimitRule } from "./session-limit.js";
 
 let core: FanoutCore;
 let edge: FakeEdge;
@@ -118,5 +118,46 @@ describe("a user's sessions beyond the limit", () => {
     });
     await open(edge, 3);
     await vi.waitFor(() => expect(closes(elsewhere)).toEqual([[1, 4204]]));
+  });
+});
+
+describe("one user who opens sessions without end", () => {
+  const COMING = 2_000;
+
+  it("costs no more for each than for the first ones, and leaves others alone", async () => {
+    core = new FanoutCore();
+    edge = core.edge();
+    elsewhere = edge;
+    let read = 0;
+    const { admit } = core.registry;
+    core.registry.admit = async (record, many) => {
+      const others = await admit.call(core.registry, record, many);
+      read += others.length;
+      return others;
+    };
+    for (let session = 1; session <= COMING; session += 1) edge.open(session, { userId: "u1" });
+    await open(edge, COMING + 1, "u2");
+    const atOnce = sessionsAtOneHome(DEFAULT_SESSION_LIMIT);
+    expect(core.fanout.sessions).toBe(atOnce + 1);
+    expect(core.fanout.counters.sessionsRefused).toBe(COMING - atOnce);
+    expect(closes(edge).filter(([, code]) => code === 4003)).toHaveLength(COMING - atOnce);
+    await vi.waitFor(() => expect(core.fanout.sessionsOpening + core.fanout.sessionsWaiting).toBe(0));
+    const tells = core.broker.calls.filter((call) => call === "tell").length;
+    expect(tells).toBeGreaterThanOrEqual(atOnce - DEFAULT_SESSION_LIMIT.maxSessions);
+    expect(tells).toBeLessThanOrEqual(atOnce);
+    expect(read).toBeLessThanOrEqual(atOnce * atOnce);
+  });
+
+  it("keeps the newest of them, also where no socket closes until all are in", async () => {
+    limited(3, "close_oldest");
+    for (let session = 1; session <= 40; session += 1) {
+      edge.open(session, { userId: "u1" }, { connectionId: `c-${String(session).padStart(2, "0")}` });
+    }
+    const kept = new Set(Array.from({ length: 40 }, (_, index) => index + 1));
+    await vi.waitFor(() => {
+      for (const [session] of closes(edge)) kept.delete(session ?? 0);
+      expect(kept.size).toBe(3);
+    });
+    expect(core.fanout.sessions).toBe(40);
   });
 });

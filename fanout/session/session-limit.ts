@@ -27,13 +27,24 @@ export interface SessionLimitOptions extends SessionLimitSettings {
   readonly registry: Pick<RegistryKeeper, "put" | "admit" | "remove">;
   readonly broker: Pick<Broker, "tell">;
   readonly counters: Pick<FanoutCounters, "sessionsOverLimit" | "storeFailures">;
+  /** Monotonic. */
+  readonly nowMs: () => number;
 }
+
+/** One that is still there is told again after so long: each new session of the user finds it until it is gone. */
+const TELL_AGAIN_MS = 2_000;
+/** Beyond so many the one told first is forgotten: it may be told again early. */
+const MAX_TOLD = 10_000;
+const AT_ONE_HOME_FACTOR = 4;
+const MIN_AT_ONE_HOME = 64;
 
 const CLOSED_MESSAGE = "this user has too many sessions; this one was the oldest";
 const REFUSED_MESSAGE = "this user has too many sessions; end one of them first";
 
 export class SessionLimit {
   readonly #options: SessionLimitOptions;
+  /** By connection, when it was told to close; the one told first is first. */
+  readonly #toldAtMs = new Map<string, number>();
 
   constructor(options: SessionLimitOptions) {
     this.#options = options;
@@ -60,7 +71,10 @@ export class SessionLimit {
   }
 
   #close({ app, userId, connectionId }: SessionRecord): void {
-    const { broker, counters } = this.#options;
+    const { broker, counters, nowMs } = this.#options;
+    // Of many that come at once each finds the same oldest ones.
+    if ((this.#toldAtMs.get(connectionId) ?? -Infinity) + TELL_AGAIN_MS > nowMs()) return;
+    this.#tellOnce(connectionId, nowMs());
     counters.sessionsOverLimit += 1;
     const signal = Signal.encode({
       kind: SignalKind.SIGNAL_KIND_DISCONNECT,
@@ -70,6 +84,26 @@ export class SessionLimit {
       endsSession: false,
     }).finish();
     // Where it is not heard, the next session of the user finds it again.
-    broker.tell(userChannel(app, userId), { signal }).catch(() => (counters.storeFailures += 1));
+    broker.tell(userChannel(app, userId), { signal }).catch(() => {
+      this.#toldAtMs.delete(connectionId);
+      counters.storeFailures += 1;
+    });
   }
+
+  #tellOnce(connectionId: string, nowMs: number): void {
+    this.#toldAtMs.delete(connectionId);
+    this.#toldAtMs.set(connectionId, nowMs);
+    for (const [first, toldAtMs] of this.#toldAtMs) {
+      if (toldAtMs + TELL_AGAIN_MS > nowMs && this.#toldAtMs.size <= MAX_TOLD) return;
+      this.#toldAtMs.delete(first);
+    }
+  }
+}
+
+/**
+ * How many sessions of a user a home takes before it leaves new ones unopened: more than the limit, because those on
+ * their way out count too, and few, because all of them are read for each new one.
+ */
+export function sessionsAtOneHome({ maxSessions }: SessionLimitSettings): number {
+  return maxSessions === 0 ? Infinity : Math.max(MIN_AT_ONE_HOME, AT_ONE_HOME_FACTOR * maxSessions);
 }

@@ -77,7 +77,7 @@ export function publishFanoutMetrics(
   );
   counter(
     "sessions_refused_total",
-    "New sessions told to come back because too many waited",
+    "New sessions told to come back: too many waited, or were of one user",
     () => counters.sessionsRefused,
   );
   labelled(
