@@ -37,6 +37,7 @@ describe("readHandshakeCredentials", () => {
       deviceId: "",
       platform: "",
       resumes: false,
+      followOwn: false,
     });
   });
 

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { GatewayError } from "#proto/errors.js";
-import type { OpenSession } from "#proto/gen/realtime/link/v1/link.js";
+import { Principal, type OpenSession } from "#proto/gen/realtime/link/v1/link.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
+import { PartUnknownError } from "#fanout/directory/directory.js";
 import { comeBack, heardOf, leave, tokenOf, untilHeard, untilResumed } from "#test/support/coming-back.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
 import { FanoutCore, order } from "#test/support/fanout-core.js";
@@ -131,6 +132,20 @@ describe("a session that asked for what is its user's", () => {
     expect(edge.heard(1).filter((word) => word === "error 7")).toHaveLength(1);
   });
 
+  it("does not wait for one of which nobody knows, and is brought into it once it is known", async () => {
+    for (const id of ["1", "2", "3"]) await core.grant(order(id), "u1");
+    const { participation } = core.directory;
+    let isKnown = false;
+    vi.spyOn(core.directory, "participation").mockImplementation(async (channel, userId) => {
+      if (channel.id === "3" && !isKnown) throw new PartUnknownError();
+      return participation.call(core.directory, channel, userId);
+    });
+    open(1, "u1");
+    for (const id of ["1", "2"]) await untilHeard(edge, 1, `subscribed order:${id}`);
+    isKnown = true;
+    await vi.waitFor(() => expect(edge.heard(1)).toContain("subscribed order:3"), { timeout: 5000 });
+  });
+
   it("is brought in when the store is back", async () => {
     await core.grant(order("1"), "u1");
     vi.spyOn(core.directory, "recordOfUser").mockRejectedValueOnce(new GatewayError("unavailable", "away"));
@@ -158,6 +173,33 @@ describe("a merchant's session", () => {
     edge.subscribe(2, "order:1");
     await untilHeard(edge, 2, "error 2");
     expect(edge.heard(2)).toEqual(["welcome", "subscribed user:m2", "error 2"]);
+  });
+
+  it("goes on with the restaurant of another token", async () => {
+    const checking = core.checkingEdge();
+    for (const id of ["1", "2"]) await core.grant(order(id), `merchant:r${id}`, "merchant");
+    const principal = { userId: "m1", role: "merchant" };
+    checking.open(1, { ...principal, claimsJson: '{"restaurant":"r1"}' }, OWN);
+    await untilHeard(checking, 1, "subscribed order:1");
+    const said = { deviceId: "", platform: "", userType: "", resumes: false, followOwn: false };
+    checking.request(1, { $case: "authenticate", value: { token: "jwt", ...said } });
+    const request = await vi.waitFor(() => {
+      const [asked] = checking.itemsOf("verify");
+      if (asked === undefined) throw new Error("the edge was not asked");
+      return asked;
+    });
+    const next = { app: "default", ...principal, claimsJson: '{"restaurant":"r2"}' };
+    const result = { $case: "principal", value: Principal.fromPartial(next) } as const;
+    checking.say({
+      $case: "verified",
+      value: { session: 1, upSequence: request.upSequence, result },
+    });
+    await untilHeard(checking, 1, "unsubscribed order:1");
+    await untilHeard(checking, 1, "subscribed order:2");
+    await core.grant(order("3"), "merchant:r1", "merchant");
+    await core.grant(order("4"), "merchant:r2", "merchant");
+    await untilHeard(checking, 1, "subscribed order:4");
+    expect(checking.heard(1)).not.toContain("subscribed order:3");
   });
 
   it("publishes in them", async () => {

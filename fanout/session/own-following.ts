@@ -12,6 +12,7 @@ import { userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import type { StreamPosition } from "#fanout/channel/broker.js";
 import { ReplayBudget } from "#fanout/channel/replay.js";
+import { PartUnknownError } from "#fanout/directory/directory.js";
 import { OWN_KINDS } from "#fanout/policy/policy.js";
 import type { Relations } from "#fanout/policy/relations.js";
 import type { FanoutCounters } from "../fanout-counters.js";
@@ -74,7 +75,6 @@ export class OwnFollowing {
       while (progress.isStale && !session.isEnded) {
         progress.isStale = false;
         await this.#bringIn(session, progress);
-        progress.isNew = false;
       }
     } catch {
       this.#options.counters.storeFailures += 1;
@@ -90,15 +90,19 @@ export class OwnFollowing {
   async #bringIn(session: Session, progress: Progress): Promise<void> {
     const { relations, channels } = this.#options;
     const { principal } = session;
-    const heard = relations.namesOf(principal).map((name) => userChannel(principal.app, name));
     // Changes behind the reading are heard then.
-    await Promise.all(heard.map((channel) => channels.get(channel)?.active()));
+    for (const name of relations.namesOf(principal))
+      await channels.get(userChannel(principal.app, name))?.active();
     const { parts, isComplete } = await relations.ownParts(principal);
+    const after = progress.isNew ? undefined : FROM_THE_FIRST;
+    // What is tried again, and what comes later, must not miss what came since.
+    progress.isNew = false;
     const own = new Map(parts.map(({ channel }) => [channel.name, channel]));
     if (isComplete) session.forgetDeclined((name) => !own.has(name));
     const all = [...own.values()].filter(
       ({ kind, name }) => OWN_KINDS.has(kind) && !session.declined.has(name),
     );
+    let unknown: PartUnknownError | undefined;
     let isCut = all.length > MAX_OWN_CHANNELS;
     const budget = new ReplayBudget();
     await fewAtATime(all.slice(0, MAX_OWN_CHANNELS), async (channel) => {
@@ -109,13 +113,18 @@ export class OwnFollowing {
       }
       progress.entering += 1;
       try {
-        await this.#enter(session, channel, { budget, after: progress.isNew ? undefined : FROM_THE_FIRST });
+        await this.#enter(session, channel, { budget, after });
+      } catch (thrown) {
+        // The others need not wait for what nobody knows yet.
+        if (!(thrown instanceof PartUnknownError)) throw thrown;
+        unknown = thrown;
       } finally {
         progress.entering -= 1;
       }
     });
     if (isCut && !progress.isCutTold) tellCut(session);
     progress.isCutTold = isCut;
+    if (unknown !== undefined) throw unknown;
   }
 
   async #enter(
