@@ -26,3 +26,18 @@ it("custom events are the product's, but those of the tests' own types", () => {
   expect(() => handlers.custom?.(context, event("test.unknown"))).toThrow("no such hook");
   expect(custom).toHaveBeenCalledTimes(4);
 });
+
+it("accepts are the product's, but those that end the fanout right after", async () => {
+  const kill = vi.spyOn(process, "kill").mockReturnValue(true);
+  try {
+    const offerAccept = vi.fn(() => undefined);
+    const handlers: FrameHandlers = testHandlers({ offerAccept });
+    await handlers.offerAccept?.(context, { offerId: "o1" });
+    expect(kill).not.toHaveBeenCalled();
+    void handlers.offerAccept?.(context, { offerId: "test.crash-1" });
+    await vi.waitFor(() => expect(kill).toHaveBeenCalledWith(process.pid, "SIGKILL"));
+    expect(offerAccept).toHaveBeenCalledTimes(2);
+  } finally {
+    kill.mockRestore();
+  }
+});

@@ -1,7 +1,8 @@
 /**
  * Hooks for tests of faults, behind TEST_HOOKS, which production refuses: custom events of the types `test.…`
  * do what a bug in native code, a full heap or a forgotten catch would do to the fanout that deals with them.
- * All other events are the product's.
+ * Whoever accepts an offer `test.crash…` ends the fanout after the store has it and before anybody is told.
+ * All else is the product's.
  */
 import { GatewayError } from "#proto/errors.js";
 import type { FrameHandlers, FrameResult } from "#fanout/session/frame-handler.js";
@@ -9,6 +10,14 @@ import type { FrameHandlers, FrameResult } from "#fanout/session/frame-handler.j
 export function testHandlers(product: FrameHandlers): FrameHandlers {
   return {
     ...product,
+    offerAccept: async (context, body) => {
+      if (product.offerAccept === undefined)
+        throw new GatewayError("unsupported", "there is no such handler");
+      const result = await product.offerAccept(context, body);
+      // Telling has begun, and waits for the store's first answer.
+      if (body.offerId.startsWith("test.crash")) return misbehave("test.crash");
+      return result;
+    },
     custom: (context, body) => {
       if (body.type.startsWith("test.")) return misbehave(body.type);
       if (product.custom === undefined) throw new GatewayError("unsupported", "there is no such handler");

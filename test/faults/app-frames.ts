@@ -7,6 +7,7 @@ import { ClientFrame } from "#proto/gen/realtime/client/v1/client_frame.js";
 import type { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { ErrorCode } from "#proto/gen/realtime/client/v1/errors.js";
 import { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
+import { domainBodyOf, domainBodyOfJson, type DomainBody, type JsonDomainBodies } from "./domain-bodies.js";
 import type { LedgerPosition } from "./ledger.js";
 
 export type Framing = "json" | "protobuf";
@@ -20,6 +21,8 @@ export interface HeardEvent {
   /** Of a durable event of the checker's own. */
   readonly payload: string | undefined;
   readonly location: { readonly worker: string; readonly number: number } | undefined;
+  /** Of chat, offers and presence. */
+  readonly domain: DomainBody | undefined;
 }
 
 export type Heard = { readonly replyTo: number } & (
@@ -48,7 +51,13 @@ export function encodeFrame(framing: Framing, frame: Partial<Omit<ClientFrame, "
   if (framing === "protobuf") {
     return Buffer.from(ClientFrame.encode({ ...EMPTY_FRAME, ...frame, body }).finish());
   }
-  return JSON.stringify({ ...frame, [body.$case]: body.value });
+  const { $case, value } = body;
+  return JSON.stringify({ ...frame, [$case]: $case === "chatSend" ? withoutOneof(value) : value });
+}
+
+/** JSON has the fields of a oneof among the others. */
+function withoutOneof({ target, ...fields }: Extract<ClientBody, { $case: "chatSend" }>["value"]): object {
+  return target === undefined ? fields : { ...fields, [target.$case]: target.value };
 }
 
 const EMPTY_FRAME: ClientFrame = ClientFrame.fromPartial({});
@@ -80,7 +89,14 @@ export function readFrame(framing: Framing, data: Buffer): Heard {
 
 function readEvent(event: Event): HeardEvent {
   const { id, channel, position, body } = event;
-  return { id, channel, position, payload: payloadOf(body), location: locationOf(body) };
+  return {
+    id,
+    channel,
+    position,
+    payload: payloadOf(body),
+    location: locationOf(body),
+    domain: domainBodyOf(body),
+  };
 }
 
 function payloadOf(body: Event["body"]): string | undefined {
@@ -102,7 +118,7 @@ interface JsonPosition {
   readonly tag?: number;
 }
 
-interface JsonEvent {
+interface JsonEvent extends JsonDomainBodies {
   readonly id?: string;
   readonly channel?: string;
   readonly position?: JsonPosition;
@@ -156,7 +172,7 @@ function readJsonEvent(event: JsonEvent): HeardEvent {
   const { id = "", channel = "", position, orderStatus, custom, location } = event;
   const payload = orderStatus?.status ?? (custom === undefined ? undefined : (custom.data?.payload ?? ""));
   return {
-    ...{ id, channel, payload },
+    ...{ id, channel, payload, domain: domainBodyOfJson(event) },
     position: readJsonPosition(position),
     location: location && { worker: location.workerId ?? "", number: location.accuracy ?? 0 },
   };

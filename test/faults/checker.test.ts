@@ -2,35 +2,15 @@
  * The checker can fail: its own writers, readers and verdict against a fanout whose broker lies, so cunningly
  * that offsets show no hole and history says the same; and against one that is unreliable and honest.
  */
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Metadata } from "@grpc/grpc-js";
 import { afterEach, expect, it } from "vitest";
-import { OriginList } from "#edge/admission/origin.js";
-import { DEFAULT_JWT_OPTIONS, JwtVerifier } from "#edge/auth/jwt-verifier.js";
-import { Edge } from "#edge/edge.js";
-import { fanoutDiscovery } from "#edge/link/fanout-discovery.js";
+import { DEFAULT_JWT_OPTIONS } from "#edge/auth/jwt-verifier.js";
 import type { Broker } from "#fanout/channel/broker.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { channelOf } from "#fanout/channel/channel.js";
 import { Publisher } from "#fanout/channel/publisher.js";
-import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
-import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
-import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
-import { Fanout } from "#fanout/fanout.js";
-import { MemoryLimits } from "#fanout/limits/limits-memory.js";
-import { MemoryLocations } from "#fanout/location/locations-memory.js";
-import { MemoryOffers } from "#fanout/offer/offers-memory.js";
-import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
-import { MemoryResumableSessions } from "#fanout/session/resumable-sessions-memory.js";
-import { MemoryRevocationStore } from "#fanout/revocation/revocation-store-memory.js";
-import { MemoryResumeKeys } from "#fanout/session/resume-keys-memory.js";
-import { MemorySessionRegistry } from "#fanout/session/session-registry-memory.js";
-import { SystemClock } from "#fanout/store-clock.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
-import { loopbackLink } from "#proto/link/loopback-link-stream.js";
 import { signToken } from "#services/token/sign-token.js";
-import { SILENT } from "#test/support/fanout-core.js";
 import { UnreliableBroker } from "#test/support/unreliable-broker.js";
 import { waitFor } from "#test/support/wait-for.js";
 import { breachesOf } from "./allowed.js";
@@ -39,9 +19,9 @@ import { Device } from "./device.js";
 import { Ledger } from "./ledger.js";
 import { LyingBroker, type Lie } from "./lying-broker.js";
 import { Random } from "./random.js";
+import { SMALL_GATEWAY_SECRET, startSmallGateway } from "./small-gateway.js";
 import { judge, missing, type Verdict } from "./verdict.js";
 
-const SECRET = "a-secret-of-at-least-thirty-two-bytes";
 const APP = "default";
 const WRITES = 30;
 const READERS = ["ann", "bob"];
@@ -51,53 +31,6 @@ const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-/** A gateway on this broker; returns where apps connect. */
-async function gateway(broker: Broker): Promise<string> {
-  const fanout = new Fanout({
-    ...{ fanoutId: "fanout-0", version: "test", logger: SILENT },
-    stores: {
-      broker,
-      directory: new MemoryDirectory(),
-      chatMarks: new MemoryChatMarks(),
-      locations: new MemoryLocations(),
-      registry: new MemorySessionRegistry(),
-      resumables: new MemoryResumableSessions(),
-      resumeKeys: new MemoryResumeKeys(),
-      revocations: new MemoryRevocationStore(),
-      offers: new MemoryOffers(),
-      limits: new MemoryLimits(),
-      presence: new MemoryPresenceStore(),
-      clock: new SystemClock(),
-    },
-    eventSink: new MemoryEventBus({ topics: [] }),
-    ...{ locationSampleEvery: 10, locationTopic: "porter-events", dependencies: () => [] },
-  });
-  const edge = new Edge({
-    ...{ edgeId: "edge-0", version: "test", logger: SILENT },
-    discovery: fanoutDiscovery("loopback"),
-    connect: () => {
-      const [left, right] = loopbackLink();
-      fanout.acceptLink(right);
-      return left;
-    },
-    verifier: await JwtVerifier.create({ ...DEFAULT_JWT_OPTIONS, socketSecret: SECRET }),
-    ...{ origins: new OriginList(["*"]), admission: {}, maxPayloadBytes: 65_536, maxFragments: 128 },
-    ...{ firstFrameDeadlineMs: 10_000, heartbeatIntervalMs: 25_000, maxQueuedBytes: 268_435_456 },
-    slow: { conflateBytes: 65_536, closeBytes: 1_048_576 },
-    ...{ trustedProxies: 0, trustUserType: false, maxConnectionLifetimeMs: 0 },
-  });
-  edge.start();
-  const server = createServer();
-  server.on("upgrade", (request, socket, head) => edge.upgrade(request, socket, head));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  cleanups.push(async () => {
-    edge.stop();
-    await fanout.stop();
-    server.close();
-  });
-  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}/ws`;
-}
 
 /** The API of another, honest fanout on the same channels. */
 function honestApi(channels: MemoryChannels): Apis {
@@ -121,13 +54,14 @@ function honestApi(channels: MemoryChannels): Apis {
 
 /** Two apps follow two orders each, a backend writes to both, and the checker says what came of it. */
 async function check(broker: Broker, channels: MemoryChannels, timeoutMs: number): Promise<Verdict> {
-  const url = await gateway(broker);
+  const { url, stop } = await startSmallGateway({ broker });
+  cleanups.push(stop);
   const ledger = new Ledger();
   const random = new Random(7);
   for (const [index, name] of READERS.entries()) {
     const token = await signToken(
       { sub: name, role: "admin", app: APP, ttlSeconds: 60 },
-      { ...DEFAULT_JWT_OPTIONS, secret: SECRET },
+      { ...DEFAULT_JWT_OPTIONS, secret: SMALL_GATEWAY_SECRET },
     );
     const framing = index === 0 ? "json" : "protobuf";
     const record = ledger.reader(name);

@@ -30,6 +30,8 @@ export interface DeviceOptions {
   readonly localAddress?: string;
   /** False where the device says nothing at a return but subscribes anew. Default true. */
   readonly resumes?: boolean;
+  /** Told of each event beside the record. */
+  readonly onEvent?: (event: HeardEvent, atMs: number) => void;
 }
 
 interface Pending {
@@ -284,6 +286,7 @@ export class Device {
 
   #note(event: HeardEvent, atMs: number): void {
     const { channel, position, payload, location, id } = event;
+    this.#options.onEvent?.(event, atMs);
     if (location !== undefined) {
       const { worker, number } = location;
       this.record.entries.push({ type: "location", atMs, channel, worker, number });
