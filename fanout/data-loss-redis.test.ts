@@ -12,6 +12,7 @@ import { Fanout } from "./fanout.js";
 import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
 import { MemoryLimits } from "#fanout/limits/limits-memory.js";
 import { RedisChatMarks } from "./chat/marks-redis.js";
+import { MemorySeenMarks } from "#fanout/notification/seen-marks-memory.js";
 import { RedisLocations } from "./location/locations-redis.js";
 import { PartitionSentinels } from "./redis/partition-sentinels.js";
 import { RedisConnection } from "./redis/redis-connection.js";
@@ -47,6 +48,7 @@ async function start(redis: RunningRedis, fanoutId: string, rebuildWindowMs: num
       broker,
       directory: new RedisDirectory({ connection, sentinels }),
       chatMarks: new RedisChatMarks({ connection }),
+      seenMarks: new MemorySeenMarks(),
       locations: new RedisLocations({ connection }),
       registry: new RedisSessionRegistry({ connection }),
       resumables: new RedisResumableSessions({ connection, ttlMs: 3_600_000 }),

@@ -49,6 +49,9 @@ export class FanoutCounters {
   receipts = 0;
   /** Of them: those of channels with too many readers. */
   receiptsNotTold = 0;
+  notificationsSeen = 0;
+  /** Stored notifications that were not given again, because their time was over. */
+  notificationsExpired = 0;
   /** Ends of typing that the typist did not tell. */
   typingLapsed = 0;
   linksAccepted = 0;

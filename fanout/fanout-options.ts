@@ -17,6 +17,8 @@ import type { Limits } from "./limits/limits.js";
 import type { RateLimits } from "./limits/rate-limits.js";
 import type { LocationLimits } from "./location/location-sanity.js";
 import type { Locations } from "./location/locations.js";
+import type { NotificationSettings } from "./notification/notification-part.js";
+import type { SeenMarks } from "./notification/seen-marks.js";
 import type { Offers } from "./offer/offers.js";
 import type { Outbox } from "./outbox/outbox.js";
 import type { PresenceSettings } from "./presence/presence.js";
@@ -37,6 +39,7 @@ export interface FanoutStores {
   readonly directory: Directory;
   readonly locations: Locations;
   readonly chatMarks: ChatMarks;
+  readonly seenMarks: SeenMarks;
   readonly registry: SessionRegistry;
   readonly resumables: ResumableSessions;
   readonly resumeKeys: ResumeKeys;
@@ -70,6 +73,8 @@ export interface FanoutOptions {
   readonly rateLimits?: RateLimits;
   /** Default: see `ChatSettings`. */
   readonly chat?: ChatSettings;
+  /** Default: see `NotificationSettings`. */
+  readonly notifications?: NotificationSettings;
   /** With the lifetimes that the broker keeps to. Default: `CHANNEL_KINDS`. */
   readonly channelKinds?: ReadonlyMap<string, ChannelKind>;
   /** Default: `DEFAULT_TOKEN_SETTINGS`. */

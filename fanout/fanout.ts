@@ -23,6 +23,9 @@ import { LocationWriter } from "./location/location-writer.js";
 import { nearbyHandler } from "./location/nearby-handler.js";
 import { NearbyWorkers } from "./location/nearby-workers.js";
 import { WorkerAssignments } from "./location/worker-assignments.js";
+import { broadcastsOf } from "./notification/broadcast-channels.js";
+import { expiredBy } from "./notification/notification-expiry.js";
+import { NotificationPart } from "./notification/notification-part.js";
 import { OfferPart } from "./offer/offer-part.js";
 import { RegisteredUsers } from "./offer/online-users.js";
 import { withStandingOffers } from "./offer/standing-offers.js";
@@ -86,9 +89,14 @@ export class Fanout {
     const directory = new PresenceDirectory(options.stores.directory, options.presence?.visibility);
     const relations = new GrantedRelations({ directory, merchantClaim: options.merchantClaim });
     const nowMs = (): number => performance.now();
+    const isOver = expiredBy(
+      () => clock.nowUs() / 1000,
+      () => (counters.notificationsExpired += 1),
+    );
     this.#channels = new Channels({
       broker,
       counters,
+      isOver,
       logger,
       nowMs,
       ...(options.channelKinds && { kinds: options.channelKinds }),
@@ -144,7 +152,14 @@ export class Fanout {
       nowMs,
       settings: options.chat ?? {},
     });
-    const entry = new ChannelEntry({ channels, broker, relations, lastKnown, presence });
+    const notifications = new NotificationPart({
+      ...{ broker, participations, clock, counters },
+      marks: options.stores.seenMarks,
+      publisher: this.publisher,
+      followed: (channel) => channels.get(channel),
+      kinds: options.channelKinds,
+    });
+    const entry = new ChannelEntry({ channels, broker, relations, lastKnown, presence, isOver });
     const product: FrameHandlers = {
       subscribe: withStandingOffers(subscribeHandler(entry), standing),
       unsubscribe: unsubscribeHandler(channels),
@@ -161,11 +176,12 @@ export class Fanout {
       }),
       nearby: nearbyHandler(new NearbyWorkers(options.stores)),
       custom: customHandler({ publisher: this.publisher, participations }),
-      history: historyHandler({ broker, participations }),
+      history: historyHandler({ broker, participations, isOver }),
       ...this.offers.handlers,
       ...presence.handlers(participations),
       ...this.tokens.handlers,
       ...this.chat.handlers,
+      ...notifications.handlers,
     };
     const handlers = options.testHandlers?.(product) ?? product;
     const records = new RegistryKeeper(registry);
@@ -183,6 +199,7 @@ export class Fanout {
       resumeKeys,
       clock,
       counters,
+      ...(options.notifications?.followBroadcasts !== false && { broadcasts: broadcastsOf }),
     });
     const { rateLimits, stores } = options;
     const allowances = new Allowances({ limits: stores.limits, rateLimits, counters, nowMs });

@@ -9,6 +9,7 @@ import { fanoutDiscovery } from "#edge/link/fanout-discovery.js";
 import { MemoryBroker } from "#fanout/channel/broker-memory.js";
 import { channelOf } from "#fanout/channel/channel.js";
 import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
+import { MemorySeenMarks } from "#fanout/notification/seen-marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";
@@ -49,6 +50,7 @@ async function gateway() {
       broker: new MemoryBroker(),
       directory: new MemoryDirectory(),
       chatMarks: new MemoryChatMarks(),
+      seenMarks: new MemorySeenMarks(),
       locations: new MemoryLocations(),
       registry: new MemorySessionRegistry(),
       resumables: new MemoryResumableSessions(),

@@ -14,6 +14,7 @@ import { rendezvous } from "#edge/link/rendezvous.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { channelOf, type Channel } from "#fanout/channel/channel.js";
 import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
+import { MemorySeenMarks } from "#fanout/notification/seen-marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import type { Participation } from "#fanout/directory/directory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
@@ -111,6 +112,7 @@ class TwoFanouts {
         broker: new MemoryBroker({ channels: this.channels }),
         directory: this.directory,
         chatMarks: new MemoryChatMarks(this.channels.chat),
+        seenMarks: new MemorySeenMarks(),
         locations: new MemoryLocations(),
         registry: this.registry,
         resumables: this.resumables,

@@ -17,6 +17,7 @@ export function makeReflection(): ReflectionService {
         "realtime/api/v1/offers.proto",
         "realtime/api/v1/locations.proto",
         "realtime/api/v1/presence.proto",
+        "realtime/api/v1/notifications.proto",
         healthProto,
       ],
       { includeDirs: [protoRoot] },

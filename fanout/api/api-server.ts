@@ -8,6 +8,7 @@ import type { Broker } from "#fanout/channel/broker.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { ChatPart } from "#fanout/chat/chat-part.js";
 import { ChatService } from "#fanout/chat/chat-service.js";
+import { NotificationService } from "#fanout/notification/notification-service.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
 import type { Locations } from "#fanout/location/locations.js";
@@ -70,6 +71,7 @@ const HEALTH_NAMES = [
   "realtime.api.v1.PresenceService",
   "realtime.api.v1.LocationService",
   "realtime.api.v1.ChatService",
+  "realtime.api.v1.NotificationService",
 ];
 
 export class ApiServer {
@@ -99,6 +101,7 @@ export class ApiServer {
       new PresenceService(deps),
       new LocationService(deps),
       new ChatService(deps),
+      new NotificationService({ publisher: deps.publisher, clock: deps.clock, counters: this.counters }),
     ];
     for (const method of services.flatMap(({ methods }) => methods)) {
       method(this.#server, { logger, maxCallMs: limits.maxCallMs, streams: this.#streams });

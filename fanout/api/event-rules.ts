@@ -84,6 +84,7 @@ function checkBody(body: EventBody, event: FieldCheck, nowMs: number): void {
     case "membership":
     case "presence":
     case "unread":
+    case "notificationsSeen":
       throw new GatewayError("permission_denied", "only the gateway itself says this", { field: event.path });
   }
 }
@@ -129,4 +130,5 @@ function checkNotification(notification: Notification, check: FieldCheck): void 
   check.optionalLine("type", notification.type, WORD_CHARACTERS);
   check.optionalLine("title", notification.title, TITLE_CHARACTERS);
   check.data("data", notification.data);
+  check.range("expires_at_ms", notification.expiresAtMs, { from: 0, to: Number.MAX_SAFE_INTEGER });
 }

@@ -37,6 +37,15 @@ const conversation: ChannelKind = {
   members: "told",
 };
 
+/** As long as a user's own channel: who comes back within a day is told. */
+const broadcast: ChannelKind = {
+  ...standard,
+  historySize: 100,
+  historyTtlMs: DAY_MS,
+  latestTtlMs: DAY_MS,
+  members: "unknown",
+};
+
 export const CHANNEL_KINDS: ReadonlyMap<string, ChannelKind> = new Map<string, ChannelKind>([
   ["order", standard],
   ["ride", standard],
@@ -45,6 +54,9 @@ export const CHANNEL_KINDS: ReadonlyMap<string, ChannelKind> = new Map<string, C
   ["notification", { ...standard, members: "unknown" }],
   ["conversation", conversation],
   ["group", conversation],
+  // All whose token says this role, and all who have an account: sessions follow theirs from the start.
+  ["role", broadcast],
+  ["everyone", broadcast],
   // Whether the user of that id is online, for those who may see it.
   ["presence", { ...standard, members: "unknown" }],
   // For everybody in the app, also for sessions without an account; services and admins publish.

@@ -24,6 +24,8 @@ export interface ChannelsOptions {
   readonly kinds?: ReadonlyMap<string, ChannelKind>;
   /** The version of who takes part in a channel. */
   readonly membersVersion?: (channel: Channel) => Promise<number>;
+  /** What is stored and not delivered any more. */
+  readonly isOver?: (payload: Uint8Array) => boolean;
 }
 
 const LINGER_MS = 10_000;

@@ -29,6 +29,7 @@ export const EVENT_TYPES: Readonly<Record<EventType, EventTypeOptions>> = {
   notification: { deliveryClass: "durable" },
   custom: { deliveryClass: "durable" },
   unread: { deliveryClass: "latest" },
+  notificationsSeen: { deliveryClass: "latest" },
 };
 
 /** What a latest value is the value of: one per worker, subject, user or channel. */
@@ -47,6 +48,8 @@ export function conflationKey(body: EventBody): string {
     }
     case "unread":
       return `unread:${body.value.channel}`;
+    case "notificationsSeen":
+      return `notificationsSeen:${body.value.channel}`;
     default:
       return body.$case;
   }

@@ -51,6 +51,8 @@ export interface FollowedChannelOptions {
   readonly kinds?: ReadonlyMap<string, ChannelKind>;
   /** The version of who takes part; another one means that somebody's part changed. */
   readonly membersVersion?: (channel: Channel) => Promise<number>;
+  /** What is stored and not delivered any more. Default: nothing. */
+  readonly isOver?: (payload: Uint8Array) => boolean;
 }
 
 const RETRY_MS = 500;
@@ -317,7 +319,10 @@ export class FollowedChannel {
           return position();
         },
         hearLatest: (value) => this.#hearLatest(value),
-        advance: (event) => this.#advance(event.position, event.payload),
+        advance: ({ position: next, payload }) => {
+          if (this.#options.isOver?.(payload) === true) this.#position = next;
+          else this.#advance(next, payload);
+        },
         jump: (to) => this.#jump(to),
         outlive: () => (this.#position = BEFORE_THE_FIRST),
       },

@@ -10,6 +10,7 @@ import { GatewayError } from "#proto/errors.js";
 import { PROCESS_PACE } from "#proto/flush-pace.js";
 import { ChatMessage, Event } from "#proto/gen/realtime/client/v1/event.js";
 import { messageIdPrefix, writeMessageId } from "#fanout/chat/message-id.js";
+import { isOver } from "#fanout/notification/notification-expiry.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import type { Broker, BrokerMessage, DurableEvent, StreamPosition } from "./broker.js";
 import type { Channel } from "./channel.js";
@@ -66,7 +67,7 @@ export class Publisher {
   }
 
   /**
-   * Resolves once a durable event is stored.
+   * Resolves once a durable event is stored. A notification whose time is over is `stale`, and is not stored.
    * @throws GatewayError invalid_argument without a body, not_found for an unknown kind of channel,
    *   unavailable while the store is away.
    */
@@ -79,6 +80,9 @@ export class Publisher {
       throw new GatewayError("not_found", `there is no kind of channel called ${channel.kind}`, {
         field: "channel",
       });
+    }
+    if (body.$case === "notification" && isOver(body.value, this.#clock.nowUs() / 1000)) {
+      return { outcome: "stale", eventId: request.event.id, timeMs: request.event.timeMs };
     }
     const eventId = request.event.id === "" ? randomUUID() : request.event.id;
     const timeMs = request.event.timeMs === 0 ? Math.floor(this.#clock.nowUs() / 1000) : request.event.timeMs;

@@ -9,7 +9,7 @@ import { framedBytes } from "./event-frames.js";
 import type { FollowedChannel } from "./followed-channel.js";
 
 export interface Replay {
-  /** In order, without repeat; without gap where it is complete. */
+  /** In order, without repeat; without gap where it is complete, but for what is over. */
   readonly events: readonly HistoryEvent[];
   /** The first of the events, or else of the live ones, is the next behind it. */
   readonly from: StreamPosition | undefined;
@@ -35,6 +35,8 @@ export interface ReplayOptions {
   readonly budget?: ReplayBudget;
   /** The budget counts the events as this socket gets them. Default: protobuf. */
   readonly framing?: Framing;
+  /** What is stored and not given any more. Default: nothing. */
+  readonly isOver?: (payload: Uint8Array) => boolean;
 }
 
 const PAGE = 100;
@@ -63,7 +65,7 @@ export class ReplayBudget {
 
 /** @throws GatewayError unavailable while the store is away, and what `whenCaughtUp` throws. */
 export async function replay(options: ReplayOptions): Promise<void> {
-  const { broker, followed, after, whenCaughtUp } = options;
+  const { broker, followed, after, whenCaughtUp, isOver } = options;
   const { budget = new ReplayBudget(), framing = Framing.FRAMING_PROTOBUF } = options;
   const now = followed.position;
   if (now === undefined || after === undefined) {
@@ -89,7 +91,8 @@ export async function replay(options: ReplayOptions): Promise<void> {
     }
     const { events, bytes } = read;
     const isComplete = events.every(({ position: { offset } }, index) => offset === from.offset + 1 + index);
-    whenCaughtUp({ events, from, upTo: events.at(-1)?.position ?? from, isComplete, bytes });
+    const live = isOver === undefined ? events : events.filter(({ payload }) => !isOver(payload));
+    whenCaughtUp({ events: live, from, upTo: events.at(-1)?.position ?? from, isComplete, bytes });
   };
   if (isKnown) await readMissed({ broker, followed, from, budget, framing, caughtUp });
   else caughtUp(undefined);

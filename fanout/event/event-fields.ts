@@ -97,6 +97,13 @@ export class EventFields {
     return value;
   }
 
+  /** False where it is not there. */
+  flag(name: string): boolean {
+    const value = this.#take(name) ?? false;
+    if (typeof value !== "boolean") throw wrong(name, "true or false");
+    return value;
+  }
+
   object(name: string): Readonly<Record<string, unknown>> | undefined {
     const value = this.#take(name);
     if (value === undefined) return undefined;

@@ -155,12 +155,20 @@ describe("meaningOf", () => {
     [
       "booking.confirmed",
       { bookingId: "b1", userId: "u1" },
-      ["publish bookingUpdate confirmed default/user:u1"],
+      [
+        "grant owner u1 default/booking:b1",
+        "publish bookingUpdate confirmed default/booking:b1",
+        "publish bookingUpdate confirmed default/user:u1",
+      ],
     ],
     [
       "booking.changed",
       { bookingId: "b1", userId: "u1", status: "paid" },
-      ["publish bookingUpdate paid default/user:u1"],
+      [
+        "grant owner u1 default/booking:b1",
+        "publish bookingUpdate paid default/booking:b1",
+        "publish bookingUpdate paid default/user:u1",
+      ],
     ],
     ["notification.created", { userId: "u1", title: "Hello" }, ["publish notification default/user:u1"]],
     [
@@ -168,6 +176,8 @@ describe("meaningOf", () => {
       { channel: "order:42", title: "Hello" },
       ["publish notification default/order:42"],
     ],
+    ["notification.created", { role: "porter" }, ["publish notification default/role:porter"]],
+    ["notification.created", { everyone: true }, ["publish notification default/everyone:all"]],
   ])("%s of %j is done in this order", (type, data, wanted) => {
     expect(summary(actionsOf(type, data))).toEqual(wanted);
   });
@@ -194,11 +204,11 @@ describe("meaningOf", () => {
     expect(action).not.toHaveProperty("version");
   });
 
-  it("gives states of orders the envelope's version, but not what goes to a user's channel", () => {
+  it("gives states of orders the envelope's version, but not bookings", () => {
     const versioned = { version: 3 };
     expect(actionsOf("order.delivered", order, versioned)[0]).toMatchObject({ version: 3 });
     const booking = actionsOf("booking.confirmed", { bookingId: "b1", userId: "u1" }, versioned);
-    expect(booking[0]).not.toHaveProperty("version");
+    for (const action of booking) expect(action).not.toHaveProperty("version");
   });
 
   it("types the fields that it knows and passes the rest on as it is", () => {
@@ -285,7 +295,36 @@ describe("meaningOf", () => {
     expect(action).toMatchObject({ event: { body: { value: { notificationId: "e1" } } } });
   });
 
+  it("tells a booking's followers and its user of one event, by one id", () => {
+    const actions = actionsOf("booking.confirmed", { bookingId: "b1", userId: "u1" });
+    const ids = actions.flatMap((action) => (action.type === "publish" ? [action.event.id] : []));
+    expect(ids).toEqual(["e1", "e1"]);
+  });
+
+  it.each<[Record<string, unknown>, number, number]>([
+    [{}, OCCURRED_MS, 0],
+    [{ ttlMs: 60_000 }, OCCURRED_MS, OCCURRED_MS + 60_000],
+    [{ ttlMs: 60_000 }, 0, NOW_MS + 60_000],
+    [{ ttlMs: 60_000 }, NOW_MS + 5_000, NOW_MS + 60_000],
+    [{ ttlMs: 60_000, expiresAtMs: NOW_MS + 7 }, OCCURRED_MS, NOW_MS + 7],
+  ])("ends a notification with %j that occurred at %d at %d", (data, occurredAtMs, expiresAtMs) => {
+    const [action] = actionsOf("notification.created", { userId: "u1", ...data }, { occurredAtMs });
+    expect(action).toMatchObject({ event: { body: { value: { expiresAtMs } } } });
+  });
+
   it.each<[string, Record<string, unknown>, string]>([
+    ["notification.created", { role: "porter", userId: "u1" }, "data.role and data.everyone stand alone"],
+    ["notification.created", { role: "porter", everyone: true }, "data.role and data.everyone stand alone"],
+    [
+      "notification.created",
+      { everyone: true, channel: "order:1" },
+      "data.role and data.everyone stand alone",
+    ],
+    ["notification.created", { everyone: "yes" }, "data.everyone must be true or false"],
+    ["notification.created", { everyone: false }, "data.userId must be given"],
+    ["notification.created", { role: "a b" }, "data.role must be 1 to 128"],
+    ["notification.created", { userId: "u1", ttlMs: -1 }, "data.ttlMs must be a whole number"],
+    ["notification.created", { userId: "u1", ttlMs: 1e12 }, "data.ttlMs must be a whole number"],
     ["order.created", { customerId: "u1" }, "data.orderId must be given"],
     ["order.created", order, "data.customerId must be given"],
     ["order.created", { orderId: "4:2", customerId: "u1" }, "data.orderId must be 1 to 128"],

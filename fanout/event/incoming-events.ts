@@ -6,12 +6,14 @@
 import type { Eta, Event } from "#proto/gen/realtime/client/v1/event.js";
 import { GatewayError } from "#proto/errors.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
+import { everyoneChannel, roleChannel } from "#fanout/notification/broadcast-channels.js";
 import { channelOf, parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
 import type { EventBody } from "#fanout/channel/event-types.js";
 import type { MessageToSend } from "#fanout/chat/chat.js";
 import type { Participation, Relation } from "#fanout/directory/directory.js";
 import { merchantParty } from "#fanout/directory/merchant-party.js";
 import type { OfferRequest } from "#fanout/offer/offer-request.js";
+import { MAX_TIME_TO_LIVE_MS } from "#fanout/notification/notification-expiry.js";
 import type { CheckedEnvelope } from "./envelope.js";
 import { EventFields } from "./event-fields.js";
 import { UnreadableRecord } from "./event-source.js";
@@ -188,11 +190,17 @@ function etaUpdated(subject: Subject): Mapping {
 
 function bookingChanged(incoming: Incoming): readonly Action[] {
   const { envelope, fields } = incoming;
-  const channel = userChannel(envelope.app, fields.id("userId"));
-  const bookingId = fields.id("bookingId");
+  const userId = fields.id("userId");
+  const channel = channelOf(envelope.app, "booking", fields.id("bookingId"));
   const status = fields.word("status", envelope.type.slice("booking.".length));
-  const value = { bookingId, status, type: envelope.type, data: fields.rest() };
-  return [publish(incoming, channel, { $case: "bookingUpdate", value })];
+  const value = { bookingId: channel.id, status, type: envelope.type, data: fields.rest() };
+  const body = { $case: "bookingUpdate", value } as const;
+  return [
+    grant(incoming, channel, { userId, relation: "owner" }),
+    publish(incoming, channel, body),
+    // The user hears of it without asking, and finds it when they come back: the same event, under the same id.
+    publish(incoming, userChannel(envelope.app, userId), body),
+  ];
 }
 
 function messageSent(incoming: Incoming): readonly Action[] {
@@ -202,19 +210,41 @@ function messageSent(incoming: Incoming): readonly Action[] {
 
 function notificationCreated(incoming: Incoming): readonly Action[] {
   const { envelope, fields } = incoming;
-  const channelName = fields.text("channel");
-  const channel =
-    channelName === ""
-      ? userChannel(envelope.app, fields.id("userId"))
-      : namedChannel(envelope.app, channelName);
+  const channel = notifiedChannel(incoming);
   const value = {
     notificationId: fields.optionalId("notificationId") ?? envelope.eventId,
     type: fields.text("type"),
     title: fields.text("title"),
     message: fields.text("message"),
     data: fields.object("data"),
+    expiresAtMs: notificationEnd(incoming),
   };
   return [publish(incoming, channel, { $case: "notification", value })];
+}
+
+/** What is meant for one must not reach many: beside a role or everyone no other target may stand. */
+function notifiedChannel({ envelope, fields }: Incoming): Channel {
+  const { app } = envelope;
+  const channelName = fields.text("channel");
+  const role = fields.optionalId("role");
+  const isForEveryone = fields.flag("everyone");
+  const userId = fields.optionalId("userId");
+  const others = (role === undefined ? 0 : 1) + (isForEveryone ? 1 : 0);
+  if (others > 1 || (others > 0 && (channelName !== "" || userId !== undefined))) {
+    throw new UnreadableRecord("data.role and data.everyone stand alone: a notification has one target");
+  }
+  if (role !== undefined) return roleChannel(app, role);
+  if (isForEveryone) return everyoneChannel(app);
+  if (channelName !== "") return namedChannel(app, channelName);
+  return userChannel(app, fields.id("userId"));
+}
+
+/** Counted from when it happened; 0: no end. */
+function notificationEnd({ envelope, fields, nowMs }: Incoming): number {
+  const ttlMs = fields.integer("ttlMs", { from: 0, to: MAX_TIME_TO_LIVE_MS });
+  const untilMs = fields.integer("expiresAtMs", { from: 0, to: Number.MAX_SAFE_INTEGER });
+  if (untilMs > 0 || ttlMs === 0) return untilMs;
+  return (envelope.occurredAtMs === 0 ? nowMs : Math.min(envelope.occurredAtMs, nowMs)) + ttlMs;
 }
 
 function offerCreated({ envelope, fields, nowMs }: Incoming): readonly Action[] {
@@ -257,7 +287,7 @@ function publishStatus(
   return publish(incoming, channel, { $case: "rideStatus", value }, incoming.envelope.version);
 }
 
-/** A version orders the states of one channel; a user's channel carries many subjects, so there it has no say. */
+/** A version orders the states of an order or ride. */
 function publish({ envelope }: Incoming, channel: Channel, body: EventBody, version = 0): Action {
   const event: Event = {
     id: envelope.eventId,
@@ -285,13 +315,14 @@ function end(channel: Channel, userId: string): Action {
   return { type: "end", channel, userId };
 }
 
-/** The first event has the envelope's id; each further one needs its own. */
+/** The first event in a channel has the envelope's id; each further one there needs its own. */
 function numberEvents(actions: readonly Action[], eventId: string): readonly Action[] {
-  let events = 0;
+  const counts = new Map<string, number>();
   return actions.map((action) => {
     if (action.type !== "publish") return action;
+    const events = counts.get(action.channel.key) ?? 0;
     const id = events === 0 ? eventId : `${eventId}#${events}`;
-    events += 1;
+    counts.set(action.channel.key, events + 1);
     return { ...action, event: { ...action.event, id } };
   });
 }

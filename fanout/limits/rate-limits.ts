@@ -60,6 +60,8 @@ const CLASS_OF: Readonly<Record<ClientBodyType, FrameClass>> = {
   endDevice: "general",
   unread: "general",
   nearby: "general",
+  notificationSeen: "general",
+  unseen: "general",
   ping: "ping",
 };
 

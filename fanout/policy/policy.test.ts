@@ -49,7 +49,9 @@ describe("a role", () => {
 
 const matrix = Object.keys(CAPABILITIES).flatMap((role) =>
   RELATIONS.flatMap((relation) =>
-    [...CHANNEL_KINDS.keys()].flatMap((kind) => ["42", "u1"].map((id) => ({ role, relation, kind, id }))),
+    [...CHANNEL_KINDS.keys()].flatMap((kind) =>
+      ["42", "u1", role].map((id) => ({ role, relation, kind, id })),
+    ),
   ),
 );
 
@@ -60,7 +62,9 @@ function expected({ role, relation, kind, id }: (typeof matrix)[number]): Record
   const isTalkedIn = TALKED_IN.includes(kind);
   const isOwn = (kind === "user" || kind === "presence") && id === "u1";
   // A part in a user's own channel is nothing: there is none.
-  const isTheirs = isOwn || (relation !== undefined && kind !== "user" && kind !== "public");
+  const hasParts = !["user", "public", "role", "everyone"].includes(kind);
+  const isForThem = kind === "everyone" || (kind === "role" && id === role);
+  const isTheirs = isOwn || isForThem || (relation !== undefined && hasParts);
   const sees = isAdmin || kind === "public" || (isNamed && isTheirs);
   return {
     join: sees,
@@ -109,7 +113,7 @@ describe("the table of permissions", () => {
       needsPart(principal(role), channelOf("default", kind, id));
     for (const kind of CHANNEL_KINDS.keys()) {
       expect([asked("admin", kind), asked("anonymous", kind)]).toEqual([false, false]);
-      expect(asked("customer", kind)).toBe(kind !== "user" && kind !== "public");
+      expect(asked("customer", kind)).toBe(!["user", "public", "role", "everyone"].includes(kind));
     }
     expect(asked("customer", "presence", "u1")).toBe(false);
   });

@@ -46,7 +46,7 @@ const RULE_TALK = { any: RULE, owner: TALK, assigned: TALK, member: TALK, mercha
 
 /**
  * Capability × kind of channel × tie → what one may. `SEE`: join, read the history, see who is there. `TALK`: the same,
- * publish, and confirm. What comes through `user:`, `notification:` and `public:` is taken for the services' own
+ * publish, and confirm. What comes through `user:`, `notification:`, `role:`, `everyone:` and `public:` is taken for the services' own
  * word, so not even one's own is written to. `presence:<user>` is joined by those who share a channel with the user.
  */
 // prettier-ignore
@@ -61,11 +61,14 @@ export const PERMISSIONS: Readonly<Record<Who, Readonly<Record<string, TiesOf>>>
     notification: { owner: SEE,  assigned: SEE,  member: SEE,  merchant: SEE                                      },
     presence:     {                                                             shared: SEE, self: SEE            },
     user:         {                                                                          self: SEE            },
+    role:         {                                                                          self: SEE            },
+    everyone:     {                                                                                     any: SEE  },
     public:       {                                                                                     any: SEE  },
   },
   admin: {
     order: RULE_TALK, ride: RULE_TALK, booking: RULE_TALK, conversation: RULE_TALK, group: RULE_TALK,
     notification: { any: RULE }, presence: { any: RULE }, user: { any: RULE }, public: { any: RULE },
+    role: { any: RULE }, everyone: { any: RULE },
   },
   anonymous: {
     public:       {                                                                                     any: READ },
@@ -101,6 +104,15 @@ export function may(
   if (channel.app !== principal.app) return false;
   const ties = tiesFor(principal, channel);
   return tiesThatHold(principal, channel, part).some((tie) => ties[tie]?.[operation] === true);
+}
+
+/** Who has a name marks what they have seen, where they may follow. */
+export function mayMarkSeen(
+  principal: Principal,
+  channel: Channel,
+  part: Participation | undefined,
+): boolean {
+  return capabilityOf(principal.role) !== "anonymous" && may(principal, "join", channel, part);
 }
 
 /**
@@ -141,12 +153,13 @@ function tiesFor({ role }: Principal, { kind }: Channel): TiesOf {
 }
 
 function tiesThatHold(
-  { userId }: Principal,
+  { userId, role }: Principal,
   { kind, id }: Channel,
   part: Participation | undefined,
 ): readonly Tie[] {
   const ties: Tie[] = ["any"];
   if ((kind === "user" || kind === "presence") && id === userId) ties.push("self");
+  if (kind === "role" && id === role) ties.push("self");
   // Whoever shares a channel with a user has a part in their presence by that, and so has whom a service grants it.
   if (part !== undefined) ties.push(kind === "presence" ? "shared" : part.relation);
   return ties;

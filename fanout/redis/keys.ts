@@ -329,6 +329,12 @@ export function askedOffersKey(app: string, userId: string): PlacedKey {
   return { partition, key: `${base}:offers` };
 }
 
+/** Hash: which notifications a user has seen, by channel. */
+export function seenKey(app: string, userId: string): PlacedKey {
+  const { partition, base } = userBase(app, userId);
+  return { partition, key: `${base}:seen` };
+}
+
 function offersOf(partition: Partition): OfferPartitionKeys {
   const { prefix } = partition;
   return {

@@ -12,6 +12,7 @@ import { checkPosition } from "#fanout/channel/position-check.js";
 import { replay, type Replay, type ReplayBudget } from "#fanout/channel/replay.js";
 import { PartUnknownError, type Participation } from "#fanout/directory/directory.js";
 import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
+import { broadcastsOf } from "#fanout/notification/broadcast-channels.js";
 import { may, needsPart } from "#fanout/policy/policy.js";
 import type { Relations } from "#fanout/policy/relations.js";
 import type { Presence } from "#fanout/presence/presence.js";
@@ -19,8 +20,13 @@ import type { ServerBody } from "./frame-handler.js";
 import type { Session } from "./session.js";
 import { subscribed } from "./subscription-frames.js";
 
-/** Channels that one session may follow at a time. */
+/** Channels that one session may follow at a time, beside those that it follows because of its role. */
 export const MAX_FOLLOWED_CHANNELS = 256;
+
+export function hasRoom({ principal, follows, arriving }: Session): boolean {
+  const broadcasts = broadcastsOf(principal).filter(({ key }) => follows.has(key) || arriving.has(key));
+  return follows.size + arriving.size - broadcasts.length < MAX_FOLLOWED_CHANNELS;
+}
 
 export interface ChannelEntryOptions {
   readonly channels: Channels;
@@ -28,6 +34,8 @@ export interface ChannelEntryOptions {
   readonly relations: Pick<Relations, "partOf">;
   readonly lastKnown: LastKnownLocations;
   readonly presence: Pick<Presence, "refreshValue">;
+  /** What is stored and not given any more. */
+  readonly isOver?: (payload: Uint8Array) => boolean;
 }
 
 export interface EntryRequest {
@@ -99,13 +107,13 @@ export class ChannelEntry {
     },
   ): Promise<boolean> {
     const { session, channel, after, isContinued, budget, prepare, join } = request;
-    const isOver = (): boolean => session.follows.has(channel.key) || request.isWanted?.() === false;
-    const { channels, broker, relations } = this.#options;
+    const isUnwanted = (): boolean => session.follows.has(channel.key) || request.isWanted?.() === false;
+    const { channels, broker, relations, isOver } = this.#options;
     const followed = channels.acquire(channel);
     try {
       await followed.active();
       const way = { isDone: false };
-      while (!way.isDone && !isOver()) {
+      while (!way.isDone && !isUnwanted()) {
         const { signals } = followed;
         const partEndsAtMs = await checkMayFollow(relations, session, channel, isContinued);
         await prepare?.(followed);
@@ -115,9 +123,10 @@ export class ChannelEntry {
           after,
           framing: session.framing,
           ...(budget && { budget }),
+          ...(isOver && { isOver }),
           whenCaughtUp: (missed) => {
             // Permission may have ended since it was checked: then it is checked again.
-            if (followed.signals !== signals || isOver()) {
+            if (followed.signals !== signals || isUnwanted()) {
               budget?.giveBack(missed.bytes);
               return;
             }

@@ -6,7 +6,7 @@
 import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import { may } from "#fanout/policy/policy.js";
+import { may, needsPart } from "#fanout/policy/policy.js";
 import type { Relations } from "#fanout/policy/relations.js";
 import { PRESENCE_KIND } from "#fanout/presence/presence-channel.js";
 import type { FanoutCounters } from "../fanout-counters.js";
@@ -24,7 +24,9 @@ export class MembershipCheck {
     },
   ) {}
 
-  async check(channel: Channel, followers: readonly Session[]): Promise<void> {
+  async check(channel: Channel, all: readonly Session[]): Promise<void> {
+    // Of a role there may be very many, and no part of theirs can change.
+    const followers = all.filter(({ principal }) => needsPart(principal, channel));
     if (followers.length === 0) return;
     try {
       const known = await this.options.relations.partsOf(

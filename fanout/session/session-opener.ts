@@ -5,7 +5,7 @@
  * their way in; a new one does not begin without it.
  */
 import { UnsubscribeReason, type Welcome } from "#proto/gen/realtime/client/v1/server_frame.js";
-import type { SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
+import type { Principal, SessionSnapshot } from "#proto/gen/realtime/link/v1/link.js";
 import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
 import { GatewayError } from "#proto/errors.js";
 import { parseChannelName, userChannel, type Channel } from "#fanout/channel/channel.js";
@@ -43,6 +43,8 @@ export interface SessionOpenerOptions {
   readonly resumeKeys: ResumeKeys;
   readonly clock: StoreClock;
   readonly counters: FanoutCounters;
+  /** What a user with an account follows beside their own channel. Default: nothing. */
+  readonly broadcasts?: (principal: Principal) => readonly Channel[];
 }
 
 /** A channel of a session from another home, on its way in. */
@@ -70,28 +72,45 @@ export class SessionOpener {
       return;
     }
     const own = channels.acquire(userChannel(session.principal.app, session.principal.userId));
+    // Most often followed already: then they cost no look at the store.
+    const broadcasts = this.broadcastsOf(session).map((channel) => channels.acquire(channel));
     session.resumable.at(this.#options.clock.nowUs());
     try {
       await this.admit(session);
-      await own.active();
-      // With the position, or it would be saved once more a moment later.
-      session.resumable.follow(own.channel.name, own.position);
+      // Whoever is new can begin while nothing can be heard for everyone: it is heard once it can be.
+      await Promise.all([own.active(), Promise.allSettled(broadcasts.map((each) => each.active()))]);
+      // With the positions, or it would be saved once more a moment later.
+      for (const each of [own, ...broadcasts]) session.resumable.follow(each.channel.name, each.position);
       await resumables.create(session.resumable);
       if (session.isEnded) throw new GatewayError("unavailable", "the connection is gone");
     } catch (thrown) {
-      channels.release(own);
+      for (const each of [own, ...broadcasts]) channels.release(each);
       throw thrown;
     }
     session.send({
       replyTo,
       body: { $case: "welcome", value: this.welcome(session, { resumed: false }) },
     });
-    session.send({
-      replyTo: 0,
-      body: subscribed(session, own, { recovered: false, latest: own.freshLatest() }),
-    });
-    session.join(own, own.position, own.position);
+    for (const each of [own, ...broadcasts]) {
+      session.send({
+        replyTo: 0,
+        body: subscribed(session, each, { recovered: false, latest: each.freshLatest() }),
+      });
+      session.join(each, each.position, each.position);
+    }
     session.opened();
+  }
+
+  /** Those that this session follows because of its role. */
+  broadcastsOf({ principal, capability }: Session): readonly Channel[] {
+    return capability === "anonymous" ? [] : (this.#options.broadcasts?.(principal) ?? []);
+  }
+
+  /** Lets the session go on from where the channel stands, whatever it missed, and says so. */
+  joinWithLoss(session: Session, channel: Channel): void {
+    const followed = this.#options.channels.acquire(channel);
+    this.#tellMissed(session, followed, followed.position);
+    session.join(followed, followed.position);
   }
 
   /** Nobody's session has no channel of its own, and nothing of it is kept for a resume. */
@@ -210,9 +229,7 @@ export class SessionOpener {
       if (isOver() || (await this.#tryToEnter(arrival))) return;
       if (performance.now() >= patientUntilMs) break;
     }
-    const followed = this.#options.channels.acquire(channel);
-    this.#tellMissed(session, followed, followed.position);
-    session.join(followed, followed.position);
+    this.joinWithLoss(session, channel);
     session.saveState();
   }
 

@@ -23,6 +23,7 @@ import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import type { StoreClock } from "../store-clock.js";
 import { furthest, MAX_FOLLOWED_CHANNELS, type ChannelEntry } from "./channel-entry.js";
 import { fewAtATime } from "./few-at-a-time.js";
+import { broadcastsOf, isBroadcast } from "#fanout/notification/broadcast-channels.js";
 import { checkFrame } from "./frame-dispatcher.js";
 import type { ResumableKeeper } from "./resumable-keeper.js";
 import type { Cursor, ResumableSessions } from "./resumable-sessions.js";
@@ -107,7 +108,8 @@ export class SessionResumer {
       const why = answer.outcome === "gone" ? "the session is gone" : "the resume token was used";
       throw new GatewayError("expired", `${why}; this is a new session: subscribe, and load the state`);
     }
-    const { wanted, surplus } = wantedChannels(session, given, answer.cursors);
+    const broadcasts = opener.broadcastsOf(session);
+    const { wanted, surplus } = wantedChannels(session, { given, broadcasts, cursors: answer.cursors });
     session.resumable.continueAs({ ...answer, sessionId: ticket.sessionId, homeStampUs });
     for (const channel of surplus) session.resumable.unfollow(channel.name);
     resumables.keep(session.resumable);
@@ -124,7 +126,8 @@ export class SessionResumer {
   /** Most of what fails then fails before anything is said. */
   async #activate(wanted: readonly Wanted[]): Promise<void> {
     const { channels } = this.#options;
-    await fewAtATime(wanted, async ({ channel }) => {
+    const needed = wanted.filter(({ channel }) => !isBroadcast(channel));
+    await fewAtATime(needed, async ({ channel }) => {
       const followed = channels.acquire(channel);
       try {
         await followed.active();
@@ -147,6 +150,11 @@ export class SessionResumer {
       });
     } catch (thrown) {
       const error = toGatewayError(thrown);
+      // What is for all must not keep all out.
+      if (error.kind === "unavailable" && isBroadcast(channel) && !session.isEnded) {
+        if (!session.follows.has(channel.key)) this.#options.opener.joinWithLoss(session, channel);
+        return;
+      }
       // Who only says that they followed it has to subscribe once it is known whether they may.
       const isNotAllowed = error.kind === "permission_denied" || error instanceof PartUnknownError;
       if (!isNotAllowed && error.kind !== "not_found") throw thrown;
@@ -199,7 +207,9 @@ function readPositions(session: Session, { positions }: Resume): readonly Wanted
   const entries = Object.entries(positions);
   // Beside the user's own. To be known before the session is taken from the connection that has it.
   const own = userChannel(session.principal.app, session.principal.userId).name;
-  if (new Set([own, ...Object.keys(positions)]).size > MAX_FOLLOWED_CHANNELS) throw tooMany();
+  const asked = new Set([own, ...Object.keys(positions)]);
+  for (const { name } of broadcastsOf(session.principal)) asked.delete(name);
+  if (asked.size > MAX_FOLLOWED_CHANNELS) throw tooMany();
   return entries.map(([name, after]) => {
     const channel = parseChannelName(session.principal.app, name, field);
     checkPosition(after, field);
@@ -211,17 +221,27 @@ function readPositions(session: Session, { positions }: Resume): readonly Wanted
 }
 
 /**
- * The user's own channel, those that were given, and the session's, as far as it may follow so many; what the
+ * The user's own channel and those of their role, those that were given, and the session's, as far as it may follow so many; what the
  * client says of them wins.
  */
 function wantedChannels(
   session: Session,
-  given: readonly Wanted[],
-  cursors: ReadonlyMap<string, Cursor>,
+  {
+    given,
+    broadcasts,
+    cursors,
+  }: {
+    readonly given: readonly Wanted[];
+    readonly broadcasts: readonly Channel[];
+    readonly cursors: ReadonlyMap<string, Cursor>;
+  },
 ): { readonly wanted: readonly Wanted[]; readonly surplus: readonly Channel[] } {
   const { principal, open } = session;
   const own = userChannel(principal.app, principal.userId);
-  const wanted = new Map<string, Wanted>([[own.name, { channel: own, after: undefined, isContinued: true }]]);
+  const wanted = new Map<string, Wanted>();
+  for (const channel of [own, ...broadcasts])
+    wanted.set(channel.name, { channel, after: undefined, isContinued: true });
+  const maxWanted = MAX_FOLLOWED_CHANNELS + broadcasts.length;
   for (const each of given) {
     const { name } = each.channel;
     wanted.set(name, { ...each, isContinued: name === own.name || cursors.has(name) });
@@ -231,7 +251,7 @@ function wantedChannels(
   for (const [name, cursor] of cursors) {
     if (isGiven.has(name)) continue;
     const channel = parseChannelName(principal.app, name, "");
-    if (wanted.size >= MAX_FOLLOWED_CHANNELS && !wanted.has(name)) surplus.push(channel);
+    if (wanted.size >= maxWanted && !wanted.has(name)) surplus.push(channel);
     else wanted.set(name, { channel, after: cursor === "unknown" ? undefined : cursor, isContinued: true });
   }
   return {

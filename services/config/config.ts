@@ -8,6 +8,7 @@ import type { LinkClientTls } from "#edge/link/grpc-connect.js";
 import type { SlowSocketLimits } from "#edge/socket/socket-writer.js";
 import type { OutboxTopicsOptions } from "#fanout/channel/outbox-topics.js";
 import type { ChatSettings } from "#fanout/chat/chat-part.js";
+import type { NotificationSettings } from "#fanout/notification/notification-part.js";
 import type { RateLimits } from "#fanout/limits/rate-limits.js";
 import type { LocationLimits } from "#fanout/location/location-sanity.js";
 import type { KafkaConnectionOptions } from "#fanout/event/kafka-connection.js";
@@ -130,6 +131,7 @@ export interface LogicConfig {
   readonly rateLimits: RateLimits;
   readonly presence: PresenceConfig;
   readonly chat: Required<ChatSettings>;
+  readonly notifications: Required<NotificationSettings>;
   /** How long a user's own channel keeps what they have missed. */
   readonly userChannelTtlMs: number;
   /** `undefined`: state is kept in the process. */

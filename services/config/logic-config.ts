@@ -9,6 +9,7 @@ import { readMutualTls } from "./tls-files.js";
 import { chatVariables } from "./variables/chat.js";
 import { kafkaVariables } from "./variables/kafka.js";
 import { logicVariables } from "./variables/logic.js";
+import { notificationVariables } from "./variables/notifications.js";
 import { presenceVariables } from "./variables/presence.js";
 import { tokenVariables } from "./variables/tokens.js";
 
@@ -60,6 +61,7 @@ export function readLogic(
       openConversations: reader.get(chatVariables.openConversations),
       typingTtlMs: reader.get(chatVariables.typingTtlMs),
     },
+    notifications: { followBroadcasts: reader.get(notificationVariables.followBroadcasts) },
     userChannelTtlMs: reader.get(chatVariables.userChannelTtlMs),
     redis: readRedis(reader),
     kafka: readKafka(reader, serverId),

@@ -7,6 +7,7 @@ import { kafkaVariables } from "./variables/kafka.js";
 import { limitVariables } from "./variables/limits.js";
 import { linkVariables } from "./variables/link.js";
 import { logicVariables } from "./variables/logic.js";
+import { notificationVariables } from "./variables/notifications.js";
 import { presenceVariables } from "./variables/presence.js";
 import { processVariables } from "./variables/process.js";
 import { redisVariables } from "./variables/redis.js";
@@ -26,6 +27,7 @@ export const SECTIONS: readonly Section[] = [
   { title: "Link between edges and fanouts", variables: Object.values(linkVariables) },
   { title: "API and logic", variables: Object.values(logicVariables) },
   { title: "Chat", variables: Object.values(chatVariables) },
+  { title: "Notifications", variables: Object.values(notificationVariables) },
   { title: "Presence", variables: Object.values(presenceVariables) },
   { title: "Rate limits", variables: Object.values(limitVariables) },
   { title: "Redis", variables: Object.values(redisVariables) },

@@ -63,6 +63,7 @@ export class FanoutPart {
       rateLimits: logic.rateLimits,
       presence: logic.presence,
       chat: logic.chat,
+      notifications: logic.notifications,
       channelKinds: withUserTtl(logic.userChannelTtlMs),
       tokens: logic.tokens,
       merchantClaim: logic.merchantClaim,

@@ -19,6 +19,8 @@ import { MemoryLimits } from "#fanout/limits/limits-memory.js";
 import { RedisLimits } from "#fanout/limits/limits-redis.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
 import { RedisLocations } from "#fanout/location/locations-redis.js";
+import { MemorySeenMarks } from "#fanout/notification/seen-marks-memory.js";
+import { RedisSeenMarks } from "#fanout/notification/seen-marks-redis.js";
 import { MemoryOffers } from "#fanout/offer/offers-memory.js";
 import { RedisOffers } from "#fanout/offer/offers-redis.js";
 import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
@@ -64,6 +66,7 @@ function memoryStores(config: LogicConfig): OpenStores {
       }),
       directory: new MemoryDirectory(),
       chatMarks: new MemoryChatMarks(channels.chat),
+      seenMarks: new MemorySeenMarks(),
       locations: new MemoryLocations({ ttlMs: config.locationTtlMs }),
       registry: new MemorySessionRegistry(),
       resumables: new MemoryResumableSessions({ ttlMs: config.sessionTtlMs }),
@@ -107,6 +110,7 @@ async function redisStores(config: LogicConfig, logger: Logger): Promise<OpenSto
       }),
       directory: new RedisDirectory({ connection, sentinels }),
       chatMarks: new RedisChatMarks({ connection }),
+      seenMarks: new RedisSeenMarks({ connection }),
       locations: new RedisLocations({ connection, ttlMs: config.locationTtlMs }),
       registry: new RedisSessionRegistry({ connection, ttlMs: config.sessionTtlMs }),
       resumables: new RedisResumableSessions({ connection, ttlMs: config.sessionTtlMs }),

@@ -162,6 +162,12 @@ export function publishFanoutMetrics(
     "Receipts kept in channels with too many readers to tell them",
     () => counters.receiptsNotTold,
   );
+  counter("notifications_seen_total", "Marks of seen notifications", () => counters.notificationsSeen);
+  counter(
+    "notifications_expired_total",
+    "Stored notifications not given again, because their time was over",
+    () => counters.notificationsExpired,
+  );
   gauge("typing", "Connections that type, once for each channel", () => fanout.chat.typing.typing);
   counter("typing_lapsed_total", "Ends of typing that apps did not tell", () => counters.typingLapsed);
   gauge("locations_waiting", "Last known locations not yet written", () => fanout.waitingLocations);

@@ -27,6 +27,7 @@ const contract: PackageDefinition = loadSync(
   [
     "realtime/api/v1/api.proto",
     "realtime/api/v1/chat.proto",
+    "realtime/api/v1/notifications.proto",
     "realtime/api/v1/offers.proto",
     "realtime/api/v1/locations.proto",
     "realtime/api/v1/presence.proto",

@@ -7,6 +7,7 @@ import { Edge } from "#edge/edge.js";
 import { fanoutDiscovery } from "#edge/link/fanout-discovery.js";
 import type { Broker } from "#fanout/channel/broker.js";
 import { MemoryChatMarks } from "#fanout/chat/marks-memory.js";
+import { MemorySeenMarks } from "#fanout/notification/seen-marks-memory.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import { MemoryEventBus } from "#fanout/event/event-bus-memory.js";
 import { Fanout } from "#fanout/fanout.js";

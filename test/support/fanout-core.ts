@@ -19,6 +19,7 @@ import { Fanout } from "#fanout/fanout.js";
 import { MemoryLimits } from "#fanout/limits/limits-memory.js";
 import type { RateLimits } from "#fanout/limits/rate-limits.js";
 import { MemoryLocations } from "#fanout/location/locations-memory.js";
+import { MemorySeenMarks } from "#fanout/notification/seen-marks-memory.js";
 import { MemoryOffers } from "#fanout/offer/offers-memory.js";
 import type { PresenceSettings } from "#fanout/presence/presence.js";
 import { MemoryPresenceStore } from "#fanout/presence/presence-store-memory.js";
@@ -46,6 +47,7 @@ export class FanoutCore {
   readonly elsewhere = new MemoryBroker({ channels: this.memory });
   readonly directory = new MemoryDirectory({ clock: this.clock });
   readonly chatMarks = new MemoryChatMarks(this.memory.chat);
+  readonly seenMarks = new MemorySeenMarks({ clock: this.clock });
   readonly locations = new MemoryLocations({ clock: this.clock });
   readonly registry = new MemorySessionRegistry();
   readonly resumables = new MemoryResumableSessions({ clock: this.clock });
@@ -60,6 +62,7 @@ export class FanoutCore {
   readonly #sessionLimit: SessionLimitSettings | undefined;
   readonly #presenceSettings: PresenceSettings;
   readonly #chat: ChatSettings;
+  readonly #followBroadcasts: boolean;
   #fanoutElsewhere: Fanout | undefined;
   readonly #publisher = new Publisher({
     broker: this.elsewhere,
@@ -73,11 +76,14 @@ export class FanoutCore {
       readonly sessionLimit?: SessionLimitSettings;
       readonly chat?: ChatSettings;
       readonly presence?: PresenceSettings;
+      /** Whether sessions follow their role's channel and everyone's. Default: no, so that they begin with their own. */
+      readonly followBroadcasts?: boolean;
     } = {},
   ) {
     this.#sessionLimit = options.sessionLimit;
     this.#presenceSettings = options.presence ?? {};
     this.#chat = options.chat ?? {};
+    this.#followBroadcasts = options.followBroadcasts ?? false;
     this.#rateLimits = options.rateLimits ?? RAISED_RATE_LIMITS;
     this.fanout = this.#fanoutOn("fanout-1", this.broker);
   }
@@ -125,6 +131,7 @@ export class FanoutCore {
         directory: this.directory,
         locations: this.locations,
         chatMarks: this.chatMarks,
+        seenMarks: this.seenMarks,
         registry: this.registry,
         resumables: this.resumables,
         resumeKeys: this.resumeKeys,
@@ -141,6 +148,7 @@ export class FanoutCore {
       rateLimits: this.#rateLimits,
       presence: this.#presenceSettings,
       chat: this.#chat,
+      notifications: { followBroadcasts: this.#followBroadcasts },
       ...(this.#sessionLimit && { sessionLimit: this.#sessionLimit }),
       // Whose role is a merchant's names their restaurant so.
       merchantClaim: "restaurant",

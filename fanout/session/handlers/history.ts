@@ -26,9 +26,11 @@ const MAX_READ_BYTES = MAX_PAGE_BYTES + 2 * 64 * 1024;
 export interface HistoryOptions {
   readonly broker: Broker;
   readonly participations: OwnParticipations;
+  /** What is stored and not given any more. */
+  readonly isOver?: (payload: Uint8Array) => boolean;
 }
 
-export function historyHandler({ broker, participations }: HistoryOptions): FrameHandler<"history"> {
+export function historyHandler({ broker, participations, isOver }: HistoryOptions): FrameHandler<"history"> {
   return async ({ session }, body) => {
     const check = new FieldCheck("history");
     const { channel } = check.channel("channel", session.principal.app, body.channel);
@@ -46,10 +48,12 @@ export function historyHandler({ broker, participations }: HistoryOptions): Fram
     return {
       $case: "historyPage",
       value: {
-        events: page.map(({ position, payload }) => ({
-          ...Event.decode(payload),
-          position: toPosition(position),
-        })),
+        events: page
+          .filter(({ payload }) => isOver?.(payload) !== true)
+          .map(({ position, payload }) => ({
+            ...Event.decode(payload),
+            position: toPosition(position),
+          })),
         next: last && (stored.isCut || page.length < events.length) ? toPosition(last.position) : undefined,
       },
     };

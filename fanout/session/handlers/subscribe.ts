@@ -4,7 +4,7 @@ import { UnsubscribeReason } from "#proto/gen/realtime/client/v1/server_frame.js
 import { parseChannelName } from "#fanout/channel/channel.js";
 import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import type { Channels } from "#fanout/channel/channels.js";
-import { furthest, MAX_FOLLOWED_CHANNELS, type ChannelEntry } from "../channel-entry.js";
+import { furthest, hasRoom, MAX_FOLLOWED_CHANNELS, type ChannelEntry } from "../channel-entry.js";
 import { ANSWERED, type FrameHandler } from "../frame-handler.js";
 import { subscribed, unsubscribed } from "../subscription-frames.js";
 
@@ -26,7 +26,7 @@ export function subscribeHandler(entry: ChannelEntry): FrameHandler<"subscribe">
       const recovered = lastEntry?.upSequence === upSequence && lastEntry.channel === channel.name;
       return subscribed(session, already, { recovered, latest: already.freshLatest() });
     }
-    if (session.follows.size + session.arriving.size >= MAX_FOLLOWED_CHANNELS) {
+    if (!hasRoom(session)) {
       throw new GatewayError("rate_limited", `a session follows at most ${MAX_FOLLOWED_CHANNELS} channels`);
     }
     // A frame from before the session came here may be one that an earlier home has dealt with, or half of it.

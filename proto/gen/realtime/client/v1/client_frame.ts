@@ -94,6 +94,12 @@ export interface ClientFrame {
     | //
     /** Ask which workers are around a place. Admins only. */
     { $case: "nearby"; value: Nearby }
+    | //
+    /** Say that one has seen a notification. */
+    { $case: "notificationSeen"; value: NotificationSeen }
+    | //
+    /** Ask which notifications one has not seen. */
+    { $case: "unseen"; value: Unseen }
     | undefined;
 }
 
@@ -354,6 +360,22 @@ export interface Unread {
   pageToken: string;
 }
 
+/** Say that one has seen a notification: one's other devices are told by `notifications_seen`. */
+export interface NotificationSeen {
+  /** The channel that it came in. Empty: one's own. */
+  channel: string;
+  /** The notification. NOT_FOUND where the channel does not keep it any more. */
+  notificationId: string;
+  /** All earlier notifications of the channel too. */
+  upTo: boolean;
+}
+
+/** Ask how many notifications one has not seen, and which ones are seen. Answered with `unseen_page`. */
+export interface Unseen {
+  /** Names of channels that one may follow, at most 16. Empty: one's own, one's role's and everyone's. */
+  channels: string[];
+}
+
 function createBaseClientFrame(): ClientFrame {
   return { id: 0, requestId: "", traceparent: "", correlationId: "", body: undefined };
 }
@@ -435,6 +457,12 @@ export const ClientFrame: MessageFns<ClientFrame> = {
         break;
       case "nearby":
         Nearby.encode(message.body.value, writer.uint32(322).fork()).join();
+        break;
+      case "notificationSeen":
+        NotificationSeen.encode(message.body.value, writer.uint32(258).fork()).join();
+        break;
+      case "unseen":
+        Unseen.encode(message.body.value, writer.uint32(266).fork()).join();
         break;
     }
     return writer;
@@ -653,6 +681,22 @@ export const ClientFrame: MessageFns<ClientFrame> = {
             message.body = { $case: "nearby", value: Nearby.decode(reader, reader.uint32()) };
             continue;
           }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.body = { $case: "notificationSeen", value: NotificationSeen.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 33: {
+            if (tag !== 266) {
+              break;
+            }
+
+            message.body = { $case: "unseen", value: Unseen.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -798,6 +842,18 @@ export const ClientFrame: MessageFns<ClientFrame> = {
       case "nearby": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "nearby", value: Nearby.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "notificationSeen": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "notificationSeen", value: NotificationSeen.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "unseen": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "unseen", value: Unseen.fromPartial(object.body.value) };
         }
         break;
       }
@@ -2522,6 +2578,140 @@ export const Unread: MessageFns<Unread> = {
     const message = createBaseUnread();
     message.channels = object.channels?.map((e) => e) || [];
     message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseNotificationSeen(): NotificationSeen {
+  return { channel: "", notificationId: "", upTo: false };
+}
+
+export const NotificationSeen: MessageFns<NotificationSeen> = {
+  encode(message: NotificationSeen, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.channel !== "") {
+      writer.uint32(10).string(message.channel);
+    }
+    if (message.notificationId !== "") {
+      writer.uint32(18).string(message.notificationId);
+    }
+    if (message.upTo !== false) {
+      writer.uint32(24).bool(message.upTo);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NotificationSeen {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNotificationSeen();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.notificationId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.upTo = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<NotificationSeen>, I>>(base?: I): NotificationSeen {
+    return NotificationSeen.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NotificationSeen>, I>>(object: I): NotificationSeen {
+    const message = createBaseNotificationSeen();
+    message.channel = object.channel ?? "";
+    message.notificationId = object.notificationId ?? "";
+    message.upTo = object.upTo ?? false;
+    return message;
+  },
+};
+
+function createBaseUnseen(): Unseen {
+  return { channels: [] };
+}
+
+export const Unseen: MessageFns<Unseen> = {
+  encode(message: Unseen, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.channels) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Unseen {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnseen();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channels.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Unseen>, I>>(base?: I): Unseen {
+    return Unseen.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Unseen>, I>>(object: I): Unseen {
+    const message = createBaseUnseen();
+    message.channels = object.channels?.map((e) => e) || [];
     return message;
   },
 };

@@ -148,6 +148,9 @@ export interface Event {
     | //
     /** Latest, one value per conversation, in the channels of its two users: how much the user has not read. */
     { $case: "unread"; value: UnreadUpdate }
+    | //
+    /** Latest, one value per channel, in the channel of the user who has seen them: which notifications are seen. */
+    { $case: "notificationsSeen"; value: NotificationsSeen }
     | undefined;
 }
 
@@ -350,7 +353,26 @@ export interface Notification {
   /** Its text. */
   message: string;
   /** Free data, passed on as it is. Absent where there is none. */
-  data?: { [key: string]: any } | undefined;
+  data?:
+    | { [key: string]: any }
+    | undefined;
+  /**
+   * Until when it is worth showing: milliseconds since 1970-01-01 UTC, by the gateway's clock. It is not delivered
+   * after that. 0: no end.
+   */
+  expiresAtMs: number;
+}
+
+/** Which notifications of a channel a user has seen, on whichever device. */
+export interface NotificationsSeen {
+  /** The channel that the notifications are in: the user's own, their role's, … */
+  channel: string;
+  /** All of them up to here are seen; offset 0: that is said of none. Absent where none is seen. */
+  upTo?:
+    | Position
+    | undefined;
+  /** The offsets of further ones that are seen, in the same epoch; growing, at most 64. */
+  offsets: number[];
 }
 
 /** An event of the apps' own. */
@@ -592,6 +614,9 @@ export const Event: MessageFns<Event> = {
       case "unread":
         UnreadUpdate.encode(message.body.value, writer.uint32(322).fork()).join();
         break;
+      case "notificationsSeen":
+        NotificationsSeen.encode(message.body.value, writer.uint32(338).fork()).join();
+        break;
     }
     return writer;
   },
@@ -793,6 +818,14 @@ export const Event: MessageFns<Event> = {
             message.body = { $case: "unread", value: UnreadUpdate.decode(reader, reader.uint32()) };
             continue;
           }
+          case 42: {
+            if (tag !== 338) {
+              break;
+            }
+
+            message.body = { $case: "notificationsSeen", value: NotificationsSeen.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -915,6 +948,12 @@ export const Event: MessageFns<Event> = {
       case "unread": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "unread", value: UnreadUpdate.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "notificationsSeen": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "notificationsSeen", value: NotificationsSeen.fromPartial(object.body.value) };
         }
         break;
       }
@@ -2292,7 +2331,7 @@ export const PresenceUpdate: MessageFns<PresenceUpdate> = {
 };
 
 function createBaseNotification(): Notification {
-  return { notificationId: "", type: "", title: "", message: "", data: undefined };
+  return { notificationId: "", type: "", title: "", message: "", data: undefined, expiresAtMs: 0 };
 }
 
 export const Notification: MessageFns<Notification> = {
@@ -2311,6 +2350,9 @@ export const Notification: MessageFns<Notification> = {
     }
     if (message.data !== undefined) {
       Struct.encode(Struct.wrap(message.data), writer.uint32(42).fork()).join();
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(48).int64(message.expiresAtMs);
     }
     return writer;
   },
@@ -2368,6 +2410,14 @@ export const Notification: MessageFns<Notification> = {
             message.data = Struct.unwrap(Struct.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2390,6 +2440,100 @@ export const Notification: MessageFns<Notification> = {
     message.title = object.title ?? "";
     message.message = object.message ?? "";
     message.data = object.data ?? undefined;
+    message.expiresAtMs = object.expiresAtMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseNotificationsSeen(): NotificationsSeen {
+  return { channel: "", upTo: undefined, offsets: [] };
+}
+
+export const NotificationsSeen: MessageFns<NotificationsSeen> = {
+  encode(message: NotificationsSeen, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.channel !== "") {
+      writer.uint32(10).string(message.channel);
+    }
+    if (message.upTo !== undefined) {
+      Position.encode(message.upTo, writer.uint32(18).fork()).join();
+    }
+    if (message.offsets.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.offsets) {
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NotificationsSeen {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNotificationsSeen();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channel = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.upTo = Position.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.offsets.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.offsets.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<NotificationsSeen>, I>>(base?: I): NotificationsSeen {
+    return NotificationsSeen.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<NotificationsSeen>, I>>(object: I): NotificationsSeen {
+    const message = createBaseNotificationsSeen();
+    message.channel = object.channel ?? "";
+    message.upTo = (object.upTo !== undefined && object.upTo !== null) ? Position.fromPartial(object.upTo) : undefined;
+    message.offsets = object.offsets?.map((e) => e) || [];
     return message;
   },
 };

@@ -7,7 +7,7 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { Error } from "./errors.js";
-import { Event, Location, Position, PresenceUpdate, UnreadUpdate } from "./event.js";
+import { Event, Location, NotificationsSeen, Position, PresenceUpdate, UnreadUpdate } from "./event.js";
 
 export const protobufPackage = "realtime.client.v1";
 
@@ -100,6 +100,9 @@ export interface ServerFrame {
     | //
     /** Which workers are around. */
     { $case: "nearbyPage"; value: NearbyPage }
+    | //
+    /** Which notifications one has not seen. */
+    { $case: "unseenPage"; value: UnseenPage }
     | undefined;
 }
 
@@ -258,6 +261,22 @@ export interface NearbyPage {
   truncated: boolean;
 }
 
+/** How many notifications of a channel one has not seen. */
+export interface UnseenNotifications {
+  /** Which ones are seen. */
+  seen?:
+    | NotificationsSeen
+    | undefined;
+  /** How many are not, of those that the channel keeps and whose time is not over. */
+  unseen: number;
+}
+
+/** Which notifications one has not seen. */
+export interface UnseenPage {
+  /** One for each channel, in the order asked for. */
+  channels: UnseenNotifications[];
+}
+
 function createBaseServerFrame(): ServerFrame {
   return { replyTo: 0, body: undefined };
 }
@@ -309,6 +328,9 @@ export const ServerFrame: MessageFns<ServerFrame> = {
         break;
       case "nearbyPage":
         NearbyPage.encode(message.body.value, writer.uint32(322).fork()).join();
+        break;
+      case "unseenPage":
+        UnseenPage.encode(message.body.value, writer.uint32(258).fork()).join();
         break;
     }
     return writer;
@@ -447,6 +469,14 @@ export const ServerFrame: MessageFns<ServerFrame> = {
             message.body = { $case: "nearbyPage", value: NearbyPage.decode(reader, reader.uint32()) };
             continue;
           }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.body = { $case: "unseenPage", value: UnseenPage.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -547,6 +577,12 @@ export const ServerFrame: MessageFns<ServerFrame> = {
       case "nearbyPage": {
         if (object.body?.value !== undefined && object.body?.value !== null) {
           message.body = { $case: "nearbyPage", value: NearbyPage.fromPartial(object.body.value) };
+        }
+        break;
+      }
+      case "unseenPage": {
+        if (object.body?.value !== undefined && object.body?.value !== null) {
+          message.body = { $case: "unseenPage", value: UnseenPage.fromPartial(object.body.value) };
         }
         break;
       }
@@ -1712,6 +1748,130 @@ export const NearbyPage: MessageFns<NearbyPage> = {
     const message = createBaseNearbyPage();
     message.workers = object.workers?.map((e) => NearbyWorker.fromPartial(e)) || [];
     message.truncated = object.truncated ?? false;
+    return message;
+  },
+};
+
+function createBaseUnseenNotifications(): UnseenNotifications {
+  return { seen: undefined, unseen: 0 };
+}
+
+export const UnseenNotifications: MessageFns<UnseenNotifications> = {
+  encode(message: UnseenNotifications, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seen !== undefined) {
+      NotificationsSeen.encode(message.seen, writer.uint32(10).fork()).join();
+    }
+    if (message.unseen !== 0) {
+      writer.uint32(16).uint32(message.unseen);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnseenNotifications {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnseenNotifications();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.seen = NotificationsSeen.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unseen = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UnseenNotifications>, I>>(base?: I): UnseenNotifications {
+    return UnseenNotifications.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnseenNotifications>, I>>(object: I): UnseenNotifications {
+    const message = createBaseUnseenNotifications();
+    message.seen = (object.seen !== undefined && object.seen !== null)
+      ? NotificationsSeen.fromPartial(object.seen)
+      : undefined;
+    message.unseen = object.unseen ?? 0;
+    return message;
+  },
+};
+
+function createBaseUnseenPage(): UnseenPage {
+  return { channels: [] };
+}
+
+export const UnseenPage: MessageFns<UnseenPage> = {
+  encode(message: UnseenPage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.channels) {
+      UnseenNotifications.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnseenPage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnseenPage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.channels.push(UnseenNotifications.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<UnseenPage>, I>>(base?: I): UnseenPage {
+    return UnseenPage.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<UnseenPage>, I>>(object: I): UnseenPage {
+    const message = createBaseUnseenPage();
+    message.channels = object.channels?.map((e) => UnseenNotifications.fromPartial(e)) || [];
     return message;
   },
 };
