@@ -8,7 +8,7 @@ describe("event types", () => {
       Object.entries(EVENT_TYPES).flatMap(([type, { deliveryClass }]) =>
         deliveryClass === name ? [type] : [],
       );
-    expect(of("latest")).toEqual(["location", "eta", "receipt", "presence", "unread"]);
+    expect(of("latest")).toEqual(["location", "eta", "receipt", "presence", "unread", "notificationsSeen"]);
     expect(of("ephemeral")).toEqual(["typing", "membership"]);
     expect(of("durable")).toContain("orderStatus");
   });
