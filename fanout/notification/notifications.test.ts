@@ -230,6 +230,21 @@ describe("a notification whose time is over", () => {
     expect(await core.elsewhere.history(ANN, { afterOffset: 0, limit: 10 })).toHaveLength(1);
   });
 
+  it("is passed over where it was lost on the way and read too late", async () => {
+    await open(here, 1, "ann");
+    await notify(ANN, "before");
+    await until(() => expect(given(here, 1)).toEqual(["before"]));
+    core.broker.way = () => [];
+    await notify(ANN, "short", nowMs() + 60_000);
+    await notify(ANN, "long");
+    core.broker.way = (message) => [message];
+    pass(60_001);
+    await notify(ANN, "after");
+    await until(() => expect(given(here, 1)).toEqual(["before", "long", "after"]));
+    expect(core.fanout.counters.historyHoles).toBe(0);
+    expect(core.fanout.counters.notificationsExpired).toBe(1);
+  });
+
   it("is not replayed, not in the history, and not counted; what stands around it is, each once", async () => {
     await core.grant(order("42"), "ann");
     here.open(1, { userId: "ann" });
