@@ -253,29 +253,6 @@ describe("meaningOf", () => {
     expect(published).toMatchObject({ type: "publish", event: { body: { value: { data: merchant } } } });
   });
 
-  it("takes an ETA for the newest by when it was said, or by its version, and never from the future", () => {
-    const data = { orderId: "42", etaSeconds: 420, distanceMeters: 1_300 };
-    const value = { subjectId: "42", seconds: 420, distanceMeters: 1_300 };
-    expect(actionsOf("order.eta.updated", data)).toMatchObject([
-      {
-        ...{ type: "publish", channel: { name: "order:42" }, version: OCCURRED_MS * 1000 },
-        event: { body: { $case: "eta", value } },
-      },
-    ]);
-    const versions = [
-      { occurredAtMs: NOW_MS + 60_000 },
-      { occurredAtMs: NOW_MS + 60_000, version: 7 },
-      { occurredAtMs: 0 },
-    ].map((more) => {
-      const [action] = actionsOf("ride.eta.updated", { rideId: "7", etaSeconds: 0 }, more);
-      return action?.type === "publish" ? action.version : "nothing";
-    });
-    expect(versions).toEqual([NOW_MS * 1000, 7, undefined]);
-    for (const etaSeconds of [undefined, -1, 1.5, "7", 2 ** 32]) {
-      expect(() => actionsOf("order.eta.updated", { orderId: "42", etaSeconds })).toThrow("data.etaSeconds");
-    }
-  });
-
   it("takes whole numbers for ids", () => {
     expect(summary(actionsOf("order.created", { orderId: 42, customerId: 7 }))[0]).toBe(
       "grant owner 7 default/order:42",

@@ -47,6 +47,7 @@ export async function startSmallGateway(stores: {
       broker: stores.broker,
       directory: new MemoryDirectory(),
       chatMarks: marks,
+      seenMarks: new MemorySeenMarks(),
       locations: new MemoryLocations(),
       registry: new MemorySessionRegistry(),
       resumables: new MemoryResumableSessions(),
