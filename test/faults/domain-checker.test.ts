@@ -100,7 +100,10 @@ async function check(lie: Lie, offers: Offers = new MemoryOffers()): Promise<Rea
   cleanups.push(() => fleet.stop());
   await fleet.start();
   backend.start(fleet.userIds);
-  await waitFor(() => ledger.chats.size > 40 && ledger.offers.size > 10, { what: "a little life" });
+  await waitFor(() => ledger.chats.size > 40 && ledger.offers.size > 10, {
+    what: "a little life",
+    timeoutMs: 30_000,
+  });
   await backend.finish();
   await fleet.finish();
   const findings = () => judgeDomain(ledger);
@@ -111,7 +114,7 @@ async function check(lie: Lie, offers: Offers = new MemoryOffers()): Promise<Rea
 }
 
 // A little life of the fleet takes longer on a busy machine.
-vi.setConfig({ testTimeout: 20_000 });
+vi.setConfig({ testTimeout: 60_000 });
 
 const isChat = (payload: Uint8Array): boolean => Buffer.from(payload).includes(" says ");
 
