@@ -59,7 +59,8 @@ function sampleOf(
       case "message":
         return sampleOf(field.message, first);
       case "list":
-        return field.listKind === "message" ? [sampleOf(field.message, first)] : ["one"];
+        if (field.listKind === "message") return [sampleOf(field.message, first)];
+        return field.listKind === "scalar" ? [sampleOfScalar(field.scalar, field.jsonName)] : [];
       case "map":
         return { key: field.mapKind === "message" ? sampleOf(field.message, first) : "value" };
       case "enum":

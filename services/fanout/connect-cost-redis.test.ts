@@ -36,6 +36,8 @@ it.each([
     eventSink: new MemoryEventBus({ topics: [] }),
     locationSampleEvery: 10,
     locationTopic: "porter-events",
+    // Comparing followed channels with the store is no part of a connect.
+    sweepIntervalMs: 3_600_000,
     dependencies: () => [],
     logger: SILENT,
   });
@@ -43,6 +45,11 @@ it.each([
     const edge = new FakeEdge();
     fanout.acceptLink(edge);
     edge.greet();
+    // The channels of everyone and of the role are there for all who come after the first.
+    edge.open(SESSIONS + 1, { userId: "first", role });
+    const isFirstIn = () => new Map(operations()).get("save-resumable") === 1 && fanout.followedChannels >= 3;
+    await vi.waitFor(() => expect(isFirstIn()).toBe(true), PATIENCE);
+    await vi.waitFor(() => expect(new Map(operations()).get("change-user")).toBe(2), PATIENCE);
     let before = new Map(operations());
     const calls = (per: Readonly<Record<string, number>>) => {
       const now = new Map(operations());
