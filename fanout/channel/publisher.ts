@@ -115,7 +115,8 @@ export class Publisher {
   ): Promise<PublishResult> {
     const { channel } = request;
     const outboxTopic = this.#outboxTopics.topicOf(body);
-    const idPrefix = messageIdPrefix(channel);
+    // Few events are messages: what their ids begin with is made for those alone.
+    const idPrefix = body.$case === "chatMessage" ? messageIdPrefix(channel) : "";
     const stored = this.#broker.publish(channel, {
       eventId: made.eventId,
       payload: made.payload,
