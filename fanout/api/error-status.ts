@@ -18,5 +18,7 @@ export interface ErrorStatus {
 export function statusOf(error: GatewayError): ErrorStatus {
   const metadata = new Metadata();
   metadata.set(ERROR_TRAILER, Buffer.from(ErrorMessage.encode(error.toMessage()).finish()));
-  return { code: ERROR_KINDS[error.kind].grpcStatus, details: error.message, metadata };
+  // Not every caller reads the trailer: the text alone must say which field is at fault.
+  const details = error.field === undefined ? error.message : `${error.field}: ${error.message}`;
+  return { code: ERROR_KINDS[error.kind].grpcStatus, details, metadata };
 }
