@@ -1,5 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { describeEventBus } from "./event-bus.contract.js";
+import { inOrder } from "./event-source.js";
 import { MemoryEventBus } from "./event-bus-memory.js";
 import type { SinkRecord } from "./event-sink.js";
 
@@ -42,7 +43,7 @@ describe("the memory event bus in one process", () => {
     await expect(bus.send([record("3")])).rejects.toMatchObject({ kind: "unavailable" });
     const done: string[] = [];
     const source = bus.source();
-    await source.start(async (read) => void done.push(Buffer.from(read.value).toString()));
+    await source.start(inOrder(async (read) => void done.push(Buffer.from(read.value).toString())));
     await vi.waitFor(() => expect(done).toEqual(["1", "2"]));
     await bus.send([record("4")]);
     await vi.waitFor(() => expect(done).toEqual(["1", "2", "4"]));
@@ -54,7 +55,7 @@ describe("the memory event bus in one process", () => {
     for (const startMs of [1_000, 2_000]) {
       const bus = new MemoryEventBus({ topics: ["order-events"], partitions: 1, now: () => startMs });
       const source = bus.source();
-      await source.start(async (read) => void offsets.push(read.offset));
+      await source.start(inOrder(async (read) => void offsets.push(read.offset)));
       await bus.send([record("1"), record("2")]);
       await vi.waitFor(() => expect(offsets.length % 2).toBe(0));
       await source.stop();
@@ -65,8 +66,10 @@ describe("the memory event bus in one process", () => {
   it("refuses a second source while one is started, and everything once it is closed", async () => {
     const bus = new MemoryEventBus({ topics: ["order-events"] });
     const source = bus.source();
-    await source.start(async () => Promise.resolve());
-    await expect(bus.source().start(async () => Promise.resolve())).rejects.toThrow("started already");
+    await source.start(inOrder(async () => Promise.resolve()));
+    await expect(bus.source().start(inOrder(async () => Promise.resolve()))).rejects.toThrow(
+      "started already",
+    );
     await source.stop();
     await bus.close();
     await expect(bus.send([record("1")])).rejects.toMatchObject({ kind: "unavailable" });

@@ -14,6 +14,8 @@ import {
   UnreadableRecord,
   type EventSource,
   type EventSourceStatus,
+  type RecordHandler,
+  type RecordWork,
   type SourceRecord,
 } from "./event-source.js";
 import { PartitionLane, type LaneItem } from "./partition-lane.js";
@@ -42,8 +44,6 @@ interface MemoryPartition {
   /** Settled when no earlier source has a record of it in hand. */
   inHand: Promise<void>;
 }
-
-type Handler = (record: SourceRecord) => Promise<void>;
 
 export class MemoryEventBus implements EventSink {
   readonly #options: MemoryEventBusOptions;
@@ -129,10 +129,10 @@ export class MemoryEventBus implements EventSink {
     target.lane?.accept([item]);
   }
 
-  #open(partition: MemoryPartition, handler: Handler): void {
+  #open(partition: MemoryPartition, handler: RecordHandler): void {
     if (partition.lane) throw new Error("a source of this bus is started already");
     const lane = new PartitionLane<MemoryItem>({
-      process: (item) => this.#process(item, handler),
+      prepare: ({ record }) => this.#prepare(record, handler),
       backoff: this.#options.retryBackoff ?? { initialMs: 100, maxMs: 10_000 },
       onDone: () => void partition.waiting.shift(),
       after: partition.inHand,
@@ -148,9 +148,14 @@ export class MemoryEventBus implements EventSink {
     await partition.inHand;
   }
 
-  async #process({ record }: MemoryItem, handler: Handler): Promise<void> {
+  #prepare(record: SourceRecord, handler: RecordHandler): RecordWork {
+    const { touches, run } = handler(record);
+    return { touches, run: () => this.#perform(record, run) };
+  }
+
+  async #perform(record: SourceRecord, run: RecordWork["run"]): Promise<void> {
     try {
-      await handler(record);
+      await run();
     } catch (error) {
       if (!(error instanceof UnreadableRecord)) throw error;
       this.#append({

@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DEAD_LETTER_HEADERS, deadLetterTopic } from "./dead-letter.js";
 import type { EventSink, SinkRecord } from "./event-sink.js";
-import { UnreadableRecord, type EventSource, type SourceRecord } from "./event-source.js";
+import { inOrder, UnreadableRecord, type EventSource, type SourceRecord } from "./event-source.js";
 
 export interface EventBusHarness {
   /** Read by the sources; of several partitions, and of this harness alone. */
@@ -50,7 +50,7 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
 
     it("hands a record over as it was sent, with its header names in lower case", async () => {
       const heard: SourceRecord[] = [];
-      await source.start(async (read) => void heard.push(read));
+      await source.start(inOrder(async (read) => void heard.push(read)));
       const value = Uint8Array.from({ length: 256 }, (_, index) => index);
       await send({ topic: harness.topic, key: "k1", value, headers: { "Content-Type": "a/b", x: "ü" } });
       await vi.waitFor(() => expect(heard).toHaveLength(1), WAIT);
@@ -64,7 +64,7 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
     });
 
     it("says that it is connected while it is started", async () => {
-      await source.start(async () => Promise.resolve());
+      await source.start(inOrder(async () => Promise.resolve()));
       expect(source.status()).toEqual({ isConnected: true, reconnectAttempts: 0 });
       await source.stop();
       expect(source.status().isConnected).toBe(false);
@@ -73,14 +73,16 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
     it("tries a record that fails again until it passes, once each and in order", async () => {
       const done: string[] = [];
       let failuresLeft = 3;
-      await source.start(async (read) => {
-        if (text(read.value) === "2" && failuresLeft > 0) {
-          failuresLeft -= 1;
-          throw new Error("the store is away");
-        }
-        done.push(text(read.value));
-        await Promise.resolve();
-      });
+      await source.start(
+        inOrder(async (read) => {
+          if (text(read.value) === "2" && failuresLeft > 0) {
+            failuresLeft -= 1;
+            throw new Error("the store is away");
+          }
+          done.push(text(read.value));
+          await Promise.resolve();
+        }),
+      );
       await send(...["1", "2", "3", "4"].map((value) => record("order-1", value)));
       await vi.waitFor(() => expect(done).toEqual(["1", "2", "3", "4"]), WAIT);
       expect(failuresLeft).toBe(0);
@@ -88,7 +90,7 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
 
     it("keeps the order of a key over several sends", async () => {
       const done: number[] = [];
-      await source.start(async (read) => void done.push(Number(text(read.value))));
+      await source.start(inOrder(async (read) => void done.push(Number(text(read.value)))));
       const numbers = Array.from({ length: 300 }, (_, index) => index);
       for (const start of [0, 100, 200]) {
         await Promise.all(
@@ -104,14 +106,16 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
       const letters: SinkRecord[] = [];
       await harness.hear(deadLetterTopic(harness.topic), (letter) => letters.push(letter));
       let bad: SourceRecord | undefined;
-      await source.start(async (read) => {
-        if (text(read.value) === "bad") {
-          bad = read;
-          throw new UnreadableRecord("it is not JSON");
-        }
-        done.push(text(read.value));
-        await Promise.resolve();
-      });
+      await source.start(
+        inOrder(async (read) => {
+          if (text(read.value) === "bad") {
+            bad = read;
+            throw new UnreadableRecord("it is not JSON");
+          }
+          done.push(text(read.value));
+          await Promise.resolve();
+        }),
+      );
       const broken: SinkRecord = { ...record("k", "bad"), headers: { trace: "t1" } };
       await send(record("k", "before"), broken, record("k", "after"));
       await vi.waitFor(() => expect(letters).toHaveLength(1), WAIT);
@@ -134,12 +138,14 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
       const release: (() => void)[] = [];
       const done: string[] = [];
       let blockedKey: string | undefined;
-      await source.start(async (read) => {
-        const value = text(read.value);
-        if (read.key !== undefined) partitions.set(read.key, read.partition);
-        if (read.key === blockedKey) await new Promise<void>((resolve) => release.push(resolve));
-        done.push(value);
-      });
+      await source.start(
+        inOrder(async (read) => {
+          const value = text(read.value);
+          if (read.key !== undefined) partitions.set(read.key, read.partition);
+          if (read.key === blockedKey) await new Promise<void>((resolve) => release.push(resolve));
+          done.push(value);
+        }),
+      );
       await send(...KEYS.map((key) => record(key, `first ${key}`)));
       await vi.waitFor(() => expect(partitions.size).toBe(KEYS.length), WAIT);
       expect(new Set(partitions.values()).size).toBeGreaterThan(1);
@@ -165,7 +171,7 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
 
     it("goes on after the last record that was done when a source is started again", async () => {
       const first: string[] = [];
-      await source.start(async (read) => void first.push(text(read.value)));
+      await source.start(inOrder(async (read) => void first.push(text(read.value))));
       await send(...["1", "2", "3"].map((value) => record("k", value)));
       await vi.waitFor(() => expect(first).toEqual(["1", "2", "3"]), WAIT);
       await source.stop();
@@ -173,7 +179,7 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
       await send(...["4", "5"].map((value) => record("k", value)));
       const second: string[] = [];
       source = harness.source();
-      await source.start(async (read) => void second.push(text(read.value)));
+      await source.start(inOrder(async (read) => void second.push(text(read.value))));
       await vi.waitFor(() => expect(second).toHaveLength(2), WAIT);
       expect(second).toEqual(["4", "5"]);
       expect(first).toHaveLength(3);
@@ -182,10 +188,12 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
     it("finishes the record in hand when it is stopped, and leaves one that fails to the next", async () => {
       const done: string[] = [];
       let finish: (() => void) | undefined;
-      await source.start(async (read) => {
-        await new Promise<void>((resolve) => (finish = resolve));
-        done.push(text(read.value));
-      });
+      await source.start(
+        inOrder(async (read) => {
+          await new Promise<void>((resolve) => (finish = resolve));
+          done.push(text(read.value));
+        }),
+      );
       await send(record("k", "1"), record("k", "2"));
       await vi.waitFor(() => expect(finish).toBeDefined(), WAIT);
       const stopped = source.stop();
@@ -195,15 +203,17 @@ export function describeEventBus(name: string, makeHarness: () => Promise<EventB
 
       let failures = 0;
       source = harness.source();
-      await source.start(async () => {
-        failures += 1;
-        await Promise.reject(new Error("still away"));
-      });
+      await source.start(
+        inOrder(async () => {
+          failures += 1;
+          await Promise.reject(new Error("still away"));
+        }),
+      );
       await vi.waitFor(() => expect(failures).toBeGreaterThan(0), WAIT);
       await source.stop();
 
       source = harness.source();
-      await source.start(async (read) => void done.push(text(read.value)));
+      await source.start(inOrder(async (read) => void done.push(text(read.value))));
       await vi.waitFor(() => expect(done).toEqual(["1", "2"]), WAIT);
     });
   });

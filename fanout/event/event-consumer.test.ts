@@ -104,22 +104,22 @@ describe("EventConsumer", () => {
   }
 
   it("grants a part before it tells of it, and ends one after", async () => {
-    await consumer.handle(order("order.created", { customerId: "u1" }));
-    await consumer.handle(order("order.assigned", { porterId: "p1" }));
-    await consumer.handle(order("order.unassigned", { porterId: "p1" }));
+    await consumer.handle(order("order.created", { customerId: "u1" })).run();
+    await consumer.handle(order("order.assigned", { porterId: "p1" })).run();
+    await consumer.handle(order("order.unassigned", { porterId: "p1" })).run();
     expect(stores.steps).toEqual(["grant u1", "publish", "grant p1", "publish", "publish", "end p1"]);
     expect(consumer.counters).toMatchObject({ consumed: 3, published: 3 });
   });
 
   it("ends the workers' parts when an order is over, and leaves the customer theirs", async () => {
-    await consumer.handle(order("order.created", { customerId: "u1" }));
-    await consumer.handle(order("order.assigned", { porterId: "p1" }));
-    await consumer.handle(order("order.completed"));
+    await consumer.handle(order("order.created", { customerId: "u1" })).run();
+    await consumer.handle(order("order.assigned", { porterId: "p1" })).run();
+    await consumer.handle(order("order.completed")).run();
     expect([...stores.parts.keys()]).toEqual(["u1"]);
   });
 
   it("publishes with the event's id as key, and where it was read from", async () => {
-    await consumer.handle(order("order.status.changed", { status: "ready" }, { version: 5 }));
+    await consumer.handle(order("order.status.changed", { status: "ready" }, { version: 5 })).run();
     expect(stores.requests[0]).toMatchObject({
       idempotencyKey: "id-of-order.status.changed",
       version: 5,
@@ -130,30 +130,30 @@ describe("EventConsumer", () => {
 
   it("does a repeat that follows soon no second time, but the same id of another app", async () => {
     const event = order("order.status.changed", { status: "ready" });
-    await consumer.handle(event);
-    await consumer.handle(event);
+    await consumer.handle(event).run();
+    await consumer.handle(event).run();
     expect(stores.requests).toHaveLength(1);
     expect(consumer.counters).toMatchObject({ consumed: 2, published: 1, repeated: 1 });
-    await consumer.handle(order("order.status.changed", { status: "ready" }, { app: "food" }));
+    await consumer.handle(order("order.status.changed", { status: "ready" }, { app: "food" })).run();
     expect(stores.requests).toHaveLength(2);
   });
 
   it("counts what the channel knew already", async () => {
     stores.outcome = "repeated";
-    await consumer.handle(order("order.delivered"));
+    await consumer.handle(order("order.delivered")).run();
     expect(consumer.counters).toMatchObject({ consumed: 1, published: 0, repeated: 1 });
   });
 
   it("does not bring back a part by a version that is older than what is known", async () => {
     stores.outcome = "stale";
-    await consumer.handle(order("order.assigned", { porterId: "p1" }, { version: 3 }));
+    await consumer.handle(order("order.assigned", { porterId: "p1" }, { version: 3 })).run();
     expect(stores.steps).toEqual(["publish"]);
     expect(consumer.counters).toMatchObject({ consumed: 1, stale: 1 });
   });
 
   it("lets the owner in although the status is older than what is known", async () => {
     stores.outcome = "stale";
-    await consumer.handle(order("order.created", { customerId: "c1" }, { version: 1 }));
+    await consumer.handle(order("order.created", { customerId: "c1" }, { version: 1 })).run();
     expect(stores.steps).toEqual(["publish", "grant c1"]);
   });
 
@@ -161,38 +161,40 @@ describe("EventConsumer", () => {
     const failure = new GatewayError(kind, "the store is away");
     stores.failures.set("publish", [failure]);
     const event = order("order.created", { customerId: "u1" });
-    await expect(consumer.handle(event)).rejects.toBe(failure);
+    await expect(consumer.handle(event).run()).rejects.toBe(failure);
     expect(consumer.counters).toMatchObject({ consumed: 0, unreadable: 0 });
-    await consumer.handle(event);
+    await consumer.handle(event).run();
     expect(stores.steps).toEqual(["grant u1", "grant u1", "publish"]);
     expect(consumer.counters).toMatchObject({ consumed: 1, published: 1, repeated: 0 });
   });
 
   it("lets an unexpected failure of a store be tried again", async () => {
     stores.failures.set("grant u1", [new TypeError("boom")]);
-    await expect(consumer.handle(order("order.created", { customerId: "u1" }))).rejects.toThrow("boom");
+    await expect(consumer.handle(order("order.created", { customerId: "u1" })).run()).rejects.toThrow("boom");
   });
 
   it.each(["invalid_argument", "not_found"] as const)(
     "calls an event unreadable that is %s",
     async (kind) => {
       stores.failures.set("publish", [new GatewayError(kind, "no such thing")]);
-      const handled = consumer.handle(order("order.delivered"));
+      const handled = consumer.handle(order("order.delivered")).run();
       await expect(handled).rejects.toBeInstanceOf(UnreadableRecord);
       expect(consumer.counters).toMatchObject({ consumed: 0, unreadable: 1 });
     },
   );
 
   it("calls what is no envelope, and what misses a field, unreadable", async () => {
-    await expect(consumer.handle(record("{"))).rejects.toBeInstanceOf(UnreadableRecord);
-    await expect(consumer.handle(order("order.created"))).rejects.toThrow("data.customerId must be given");
+    await expect(consumer.handle(record("{")).run()).rejects.toBeInstanceOf(UnreadableRecord);
+    await expect(consumer.handle(order("order.created")).run()).rejects.toThrow(
+      "data.customerId must be given",
+    );
     expect(consumer.counters.unreadable).toBe(2);
     expect(stores.steps).toEqual([]);
   });
 
   it("ignores and counts unknown types, and ignores known ones that mean nothing here", async () => {
-    await consumer.handle(order("message.read"));
-    await consumer.handle(order("porter.availability.changed"));
+    await consumer.handle(order("message.read")).run();
+    await consumer.handle(order("porter.availability.changed")).run();
     expect(stores.steps).toEqual([]);
     expect(consumer.counters).toMatchObject({ consumed: 2, unknownType: 1 });
     expect(debug).toHaveBeenCalledOnce();
@@ -200,13 +202,13 @@ describe("EventConsumer", () => {
 
   it("has a message said under the mark of its place", async () => {
     const said = { senderId: "u1", recipientId: "u2", content: "hello" };
-    await consumer.handle(record({ eventId: "e1", type: "message.sent", data: said }));
+    await consumer.handle(record({ eventId: "e1", type: "message.sent", data: said })).run();
     expect(stores.steps).toEqual(["say hello at 17"]);
     expect(consumer.counters).toMatchObject({ consumed: 1, repeated: 1 });
   });
 
   it("skips the gateway's own records without reading them", async () => {
-    await consumer.handle(record("not even JSON", { source: "realtime-gateway" }));
+    await consumer.handle(record("not even JSON", { source: "realtime-gateway" })).run();
     expect(consumer.counters).toMatchObject({ own: 1, consumed: 0, unreadable: 0 });
   });
 
@@ -214,8 +216,8 @@ describe("EventConsumer", () => {
     const made = order("job.offer.created", { offerId: "o1", porterIds: ["p1"] });
 
     it("is made, and withdrawn", async () => {
-      await consumer.handle(made);
-      await consumer.handle(order("job.offer.withdrawn", { offerId: "o1", reason: "late" }));
+      await consumer.handle(made).run();
+      await consumer.handle(order("job.offer.withdrawn", { offerId: "o1", reason: "late" })).run();
       expect(stores.steps).toEqual(["offer o1", "withdraw o1 late"]);
       expect(consumer.counters).toMatchObject({ consumed: 2, published: 1 });
     });
@@ -223,15 +225,36 @@ describe("EventConsumer", () => {
     it("under another one's id is unreadable; what is away is tried again", async () => {
       const away = new GatewayError("unavailable", "the store is away");
       stores.failures.set("offer o1", [away, new GatewayError("conflict", "another offer")]);
-      await expect(consumer.handle(made)).rejects.toBe(away);
-      await expect(consumer.handle(made)).rejects.toThrow("data.offerId is another offer's");
+      await expect(consumer.handle(made).run()).rejects.toBe(away);
+      await expect(consumer.handle(made).run()).rejects.toThrow("data.offerId is another offer's");
       expect(consumer.counters).toMatchObject({ consumed: 0, unreadable: 1 });
     });
 
     it.each(["conflict", "not_found"] as const)("that is over (%s) needs no withdrawing", async (kind) => {
       stores.failures.set("withdraw o1 ", [new GatewayError(kind, "over")]);
-      await consumer.handle(order("job.offer.withdrawn", { offerId: "o1" }));
+      await consumer.handle(order("job.offer.withdrawn", { offerId: "o1" })).run();
       expect(consumer.counters).toMatchObject({ consumed: 1, unreadable: 0 });
     });
+  });
+
+  it("lets nothing overtake what is about the same channel or offer, or has the same key or event id", () => {
+    const ofKey = (key: string, read: SourceRecord): readonly string[] =>
+      consumer.handle({ ...read, key }).touches;
+    const inCommon = (one: readonly string[], other: readonly string[]): readonly string[] =>
+      one.filter((thing) => other.includes(thing));
+
+    const assigned = ofKey("k1", order("order.assigned", { porterId: "p1" }));
+    const sameOrder = ofKey("k2", order("order.delivered"));
+    expect(new Set(inCommon(assigned, sameOrder))).toEqual(new Set(["default/order:42"]));
+    const sameKey = ofKey("k1", order("order.delivered", { orderId: "43" }));
+    expect(inCommon(assigned, sameKey)).toEqual(["key k1"]);
+    const other = ofKey("k2", order("order.delivered", { orderId: "43" }));
+    expect(inCommon(assigned, other)).toEqual([]);
+    const repeated = ofKey("k3", order("order.assigned", { orderId: "44", porterId: "p1" }));
+    expect(inCommon(assigned, repeated)).toEqual(["event default/id-of-order.assigned"]);
+    const offered = ofKey("k1", order("job.offer.created", { offerId: "o1", porterIds: ["p1"] }));
+    const withdrawn = ofKey("k2", order("job.offer.withdrawn", { offerId: "o1" }));
+    expect(inCommon(offered, withdrawn)).toEqual(["offer default/o1"]);
+    expect(ofKey("k1", record("{"))).toEqual(["key k1"]);
   });
 });

@@ -13,7 +13,7 @@ import type { OfferRequest } from "#fanout/offer/offer-request.js";
 import type { OfferDesk } from "#fanout/offer/offer-desk.js";
 import type { Logger } from "#fanout/fanout-logger.js";
 import { isOwnRecord, readEnvelope, type CheckedEnvelope } from "./envelope.js";
-import { UnreadableRecord, type SourceRecord } from "./event-source.js";
+import { UnreadableRecord, type RecordWork, type SourceRecord } from "./event-source.js";
 import { meaningOf, type Action, type Meaning } from "./incoming-events.js";
 import { RecentEvents } from "./recent-events.js";
 
@@ -26,6 +26,12 @@ export interface EventConsumerOptions {
   readonly logger: Logger;
   /** Milliseconds since 1970-01-01 UTC. */
   readonly now: () => number;
+}
+
+/** An event and what it means. */
+interface ReadEvent {
+  readonly envelope: CheckedEnvelope;
+  readonly meaning: Meaning;
 }
 
 type PublishAction = Extract<Action, { type: "publish" }>;
@@ -64,14 +70,29 @@ export class EventConsumer {
     this.#options = options;
   }
 
-  /** @throws UnreadableRecord, or anything else where trying again makes sense. */
-  readonly handle = async (record: SourceRecord): Promise<void> => {
-    if (isOwnRecord(record)) {
-      this.counters.own += 1;
-      return;
-    }
+  /** Its `run` throws UnreadableRecord, or anything else where trying again makes sense. */
+  readonly handle = (record: SourceRecord): RecordWork => {
+    if (isOwnRecord(record)) return { touches: [], run: () => this.#leaveOwn() };
+    const read = this.#read(record);
+    // What its service wrote with one key keeps its order, whatever it is about.
+    const touches = record.key === undefined ? [] : [`key ${record.key}`];
+    if (read instanceof UnreadableRecord) return { touches, run: () => this.#refuse(read) };
+    return { touches: [...touches, ...touchedBy(read)], run: () => this.#run(read, record) };
+  };
+
+  #leaveOwn(): Promise<void> {
+    this.counters.own += 1;
+    return Promise.resolve();
+  }
+
+  #refuse(failure: UnreadableRecord): Promise<never> {
+    this.counters.unreadable += 1;
+    return Promise.reject(failure);
+  }
+
+  async #run(read: ReadEvent, record: SourceRecord): Promise<void> {
     try {
-      await this.#handle(record);
+      await this.#handle(read, record);
       this.counters.consumed += 1;
     } catch (error) {
       const isFault = error instanceof GatewayError && FAULTS_OF_THE_EVENT.has(error.kind);
@@ -79,11 +100,10 @@ export class EventConsumer {
       if (failure instanceof UnreadableRecord) this.counters.unreadable += 1;
       throw failure;
     }
-  };
+  }
 
-  async #handle(record: SourceRecord): Promise<void> {
-    const { envelope, meaning } = this.#read(record);
-    const eventKey = `${envelope.app}/${envelope.eventId}`;
+  async #handle({ envelope, meaning }: ReadEvent, record: SourceRecord): Promise<void> {
+    const eventKey = keyOf(envelope);
     if (meaning.outcome === "ignored") return;
     if (meaning.outcome === "unknown") {
       this.counters.unknownType += 1;
@@ -100,15 +120,15 @@ export class EventConsumer {
   }
 
   /** Reading touches nothing outside: a failure of it would come again with every try. */
-  #read(record: SourceRecord): { envelope: CheckedEnvelope; meaning: Meaning } {
+  #read(record: SourceRecord): ReadEvent | UnreadableRecord {
     try {
       const envelope = readEnvelope(record);
       return { envelope, meaning: meaningOf(envelope, this.#options.now()) };
     } catch (error) {
-      if (error instanceof UnreadableRecord) throw error;
+      if (error instanceof UnreadableRecord) return error;
       const { topic, partition, offset } = record;
       this.#options.logger.error({ topic, partition, offset, err: error }, "reading an event crashed");
-      throw new UnreadableRecord("reading it crashed; see the gateway's log", { cause: error });
+      return new UnreadableRecord("reading it crashed; see the gateway's log", { cause: error });
     }
   }
 
@@ -200,5 +220,32 @@ export class EventConsumer {
     for (const participant of await directory.participants(channel)) {
       if (participant.relation === relation) await participations.end(channel, participant.userId);
     }
+  }
+}
+
+function keyOf({ app, eventId }: CheckedEnvelope): string {
+  return `${app}/${eventId}`;
+}
+
+/** Of what it says about what; and its own id, which may come twice. */
+function touchedBy({ envelope, meaning }: ReadEvent): readonly string[] {
+  if (meaning.outcome !== "actions") return [];
+  return [`event ${keyOf(envelope)}`, ...meaning.actions.map(subjectOf)];
+}
+
+function subjectOf(action: Action): string {
+  switch (action.type) {
+    case "grant":
+      return action.participation.channel.key;
+    case "say":
+      return action.message.channel.key;
+    case "offer":
+      return `offer ${action.request.app}/${action.request.offerId}`;
+    case "withdrawOffer":
+      return `offer ${action.app}/${action.offerId}`;
+    case "publish":
+    case "end":
+    case "endAll":
+      return action.channel.key;
   }
 }

@@ -8,7 +8,7 @@ import { readEnvelope, writeEnvelope } from "./envelope.js";
 import { describeEventBus } from "./event-bus.contract.js";
 import { KafkaEventSink } from "./event-sink-kafka.js";
 import { KafkaEventSource, type KafkaEventSourceOptions } from "./event-source-kafka.js";
-import { UnreadableRecord } from "./event-source.js";
+import { inOrder, UnreadableRecord } from "./event-source.js";
 
 const WAIT = { timeout: 30_000, interval: 20 };
 const PARTITIONS = 4;
@@ -127,7 +127,7 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
 
   it("reads envelopes in both encodings", async () => {
     const heard: unknown[] = [];
-    await source.start(async (record) => void heard.push(readEnvelope(record)));
+    await source.start(inOrder(async (record) => void heard.push(readEnvelope(record))));
     const envelope = {
       ...Envelope.create({ eventId: "e1", type: "order.created" }),
       data: { orderId: "42" },
@@ -148,9 +148,11 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
 
   it("commits a record only after its handler resolved", async () => {
     let finish: (() => void) | undefined;
-    await source.start(async (record) => {
-      if (String(record.value) !== "1") await new Promise<void>((resolve) => (finish = resolve));
-    });
+    await source.start(
+      inOrder(async (record) => {
+        if (String(record.value) !== "1") await new Promise<void>((resolve) => (finish = resolve));
+      }),
+    );
     await produce("1", "2");
     const committed = async (): Promise<number> => {
       const [offsets] = await admin.fetchOffsets({ groupId: `group-of-${topic}`, topics: [topic] });
@@ -170,10 +172,12 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
     await produce(...values.slice(0, 1_500));
     await produce(...values.slice(1_500));
     const done: string[] = [];
-    await source.start(async (record) => {
-      await new Promise((resolve) => setImmediate(resolve));
-      done.push(Buffer.from(record.value).toString());
-    });
+    await source.start(
+      inOrder(async (record) => {
+        await new Promise((resolve) => setImmediate(resolve));
+        done.push(Buffer.from(record.value).toString());
+      }),
+    );
     await vi.waitFor(() => expect(done.length).toBeGreaterThanOrEqual(values.length), WAIT);
     expect(done).toEqual(values);
   });
@@ -189,10 +193,10 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
       const messages = keys.map((key) => ({ key, value: `${round} ${key}` }));
       await producer.send({ topic, messages });
     };
-    await source.start(handler);
+    await source.start(inOrder(handler));
     await sendRound("alone");
     const second = sourceOn(topic);
-    await second.start(handler);
+    await second.start(inOrder(handler));
     await sendRound("together");
     await vi.waitFor(() => expect(done.size).toBe(80), WAIT);
     await second.stop();
@@ -202,7 +206,7 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
 
   it("turns red when its consumer crashes, and comes back by itself", async () => {
     const done: string[] = [];
-    await source.start(async (record) => void done.push(String(record.value)));
+    await source.start(inOrder(async (record) => void done.push(String(record.value))));
     await produce("before");
     await vi.waitFor(() => expect(done).toEqual(["before"]), WAIT);
     // A topic that vanishes under a consumer crashes it; the source makes it again.
@@ -219,7 +223,7 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
   it("makes the topics that are missing, dead letters included", async () => {
     const fresh = uniqueTopic();
     const other = sourceOn(fresh);
-    await other.start(async () => Promise.reject(new UnreadableRecord("never")));
+    await other.start(inOrder(async () => Promise.reject(new UnreadableRecord("never"))));
     expect(other.status().isConnected).toBe(true);
     const names = await admin.listTopics();
     expect(names).toEqual(expect.arrayContaining([fresh, deadLetterTopic(fresh)]));
@@ -233,7 +237,7 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
     const topics = [topic, "not a legal topic name"];
     const logger = { ...silent, error: (fields: object) => void told.push(fields) };
     const other = sourceOn(topic, { topics, groupId: `other-${topic}`, logger });
-    await other.start(async (record) => void done.push(String(record.value)));
+    await other.start(inOrder(async (record) => void done.push(String(record.value))));
     await produce("1");
     await vi.waitFor(() => expect(done).toEqual(["1"]), WAIT);
     expect(other.status().isConnected).toBe(true);
@@ -243,14 +247,14 @@ describe("the Kafka event source", { timeout: 90_000 }, () => {
 
   it("is not connected, but does not fail, while none of its topics exists", async () => {
     const other = sourceOn(topic, { topics: ["not a legal topic name"], groupId: `other-${topic}` });
-    await other.start(async () => Promise.resolve());
+    await other.start(inOrder(async () => Promise.resolve()));
     expect(other.status().isConnected).toBe(false);
     await other.stop();
   });
 
   it("fails to start with an error that names KAFKA_BROKERS where no broker answers", async () => {
     const nowhere = sourceOn(topic, { connection: { brokers: ["127.0.0.1:1"], clientId: "test" } });
-    await expect(nowhere.start(async () => Promise.resolve())).rejects.toThrow(
+    await expect(nowhere.start(inOrder(async () => Promise.resolve()))).rejects.toThrow(
       /KAFKA_BROKERS.*127\.0\.0\.1:1/,
     );
     const sink = new KafkaEventSink({

@@ -15,6 +15,8 @@ import {
   UnreadableRecord,
   type EventSource,
   type EventSourceStatus,
+  type RecordHandler,
+  type RecordWork,
   type SourceRecord,
 } from "./event-source.js";
 import { cannotConnect, createKafka, describe, type KafkaConnectionOptions } from "./kafka-connection.js";
@@ -48,8 +50,6 @@ const HANG_MS = 60_000;
 const START_TIMEOUT_MS = 60_000;
 const MISSING_TOPIC_CHECK_MS = 5_000;
 
-type Handler = (record: SourceRecord) => Promise<void>;
-
 export class KafkaEventSource implements EventSource {
   readonly #options: KafkaEventSourceOptions;
   readonly #topics: readonly string[];
@@ -60,7 +60,7 @@ export class KafkaEventSource implements EventSource {
   readonly #deadLetters: KafkaDeadLetters;
   readonly #restartBackoff: Backoff;
   readonly #inHand = new Map<string, Promise<void>>();
-  #handler: Handler | undefined;
+  #handler: RecordHandler | undefined;
   #run: ConsumerRun | undefined;
   #runningSinceMs = 0;
   #lastAliveAtMs = 0;
@@ -86,7 +86,7 @@ export class KafkaEventSource implements EventSource {
   }
 
   /** @throws GatewayError unavailable, naming KAFKA_BROKERS, where no broker can be reached. */
-  async start(handler: Handler): Promise<void> {
+  async start(handler: RecordHandler): Promise<void> {
     this.#handler = handler;
     try {
       await this.#admin.connect();
@@ -159,7 +159,7 @@ export class KafkaEventSource implements EventSource {
       kafka: this.#kafka,
       groupId: this.#options.groupId ?? CONSUMER_GROUP,
       topics: present,
-      process: (item) => this.#process(item),
+      prepare: (item) => this.#prepare(item),
       retryBackoff: this.#options.retryBackoff ?? { initialMs: 100, maxMs: 10_000 },
       logger: this.#logger,
       now: this.#now,
@@ -260,9 +260,15 @@ export class KafkaEventSource implements EventSource {
     return this.#stopped;
   }
 
-  async #process(item: KafkaItem): Promise<void> {
+  #prepare(item: KafkaItem): RecordWork {
+    const work = this.#handler?.(toRecord(item));
+    if (work === undefined) throw new Error("a record came before the handler");
+    return { touches: work.touches, run: () => this.#perform(item, work) };
+  }
+
+  async #perform(item: KafkaItem, work: RecordWork): Promise<void> {
     try {
-      await this.#handler?.(toRecord(item));
+      await work.run();
     } catch (error) {
       if (!(error instanceof UnreadableRecord)) throw error;
       const { topic, partition, offset, message } = item;

@@ -13,6 +13,22 @@ export interface SourceRecord {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** What a record asks for. */
+export interface RecordWork {
+  /** What it reads or changes: of two records of a partition that touch the same, the later waits for the earlier. */
+  readonly touches: readonly string[];
+  /** May be called again after a failure. */
+  readonly run: () => Promise<void>;
+}
+
+/** Tells what a record asks for, and does nothing yet. Never throws: `run` does. */
+export type RecordHandler = (record: SourceRecord) => RecordWork;
+
+/** For a handler to which all records of a partition touch the same. */
+export function inOrder(handle: (record: SourceRecord) => Promise<void>): RecordHandler {
+  return (record) => ({ touches: ["the partition"], run: () => handle(record) });
+}
+
 /** Thrown by a handler: the record can never be read. It goes to `<topic>.dlq` with the reason. */
 export class UnreadableRecord extends Error {
   override readonly name = "UnreadableRecord";
@@ -27,12 +43,12 @@ export interface EventSourceStatus {
 
 export interface EventSource {
   /**
-   * Hands every record to the handler, in order within a partition, and commits it after the handler
-   * resolved. A handler that throws UnreadableRecord sends it to the DLQ; any other failure pauses the
-   * partition and tries the same record again with backoff. Resolves when consuming has begun.
+   * Hands every record to the handler, those of a partition that touch the same in order, and commits it after it
+   * and all before it were done. A handler that throws UnreadableRecord sends it to the DLQ; any other failure
+   * holds the partition's offset and tries the same record again with backoff. Resolves when consuming has begun.
    */
-  start(handler: (record: SourceRecord) => Promise<void>): Promise<void>;
+  start(handler: RecordHandler): Promise<void>;
   status(): EventSourceStatus;
-  /** Finishes the record in hand, commits and leaves the group. */
+  /** Finishes the records in hand, commits and leaves the group. */
   stop(): Promise<void>;
 }

@@ -8,6 +8,7 @@
  */
 import type { Consumer, ConsumerCrashEvent, EachBatchPayload, Kafka, KafkaMessage } from "kafkajs";
 import type { BackoffOptions } from "./backoff.js";
+import type { RecordWork } from "./event-source.js";
 import { describe, KAFKA_RETRY } from "./kafka-connection.js";
 import type { Logger } from "#fanout/fanout-logger.js";
 import { PartitionLane, type LaneItem } from "./partition-lane.js";
@@ -22,8 +23,7 @@ export interface ConsumerRunOptions {
   readonly kafka: Kafka;
   readonly groupId: string;
   readonly topics: readonly string[];
-  /** Resolves when the item is done for good. */
-  readonly process: (item: KafkaItem) => Promise<void>;
+  readonly prepare: (item: KafkaItem) => RecordWork;
   readonly retryBackoff: BackoffOptions;
   readonly logger: Logger;
   readonly now: () => number;
@@ -205,7 +205,7 @@ export class ConsumerRun {
       highWatermark: 0,
       committedOffset: offset,
       lane: new PartitionLane<KafkaItem>({
-        process: this.#options.process,
+        prepare: this.#options.prepare,
         backoff: this.#options.retryBackoff,
         ...(after && { after }),
         onDone: () => {

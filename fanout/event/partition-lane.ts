@@ -1,13 +1,15 @@
 /**
- * The records of one partition on their way to the handler: strictly one after the other; a failure
- * holds the lane and tries the same record again with backoff, for as long as the lane is open. So a
- * lane never waits for another one, and nobody has to wait for a lane.
+ * The records of one partition on their way to the handler. What touches the same thing is done strictly one after
+ * the other, in the order of the offsets; what touches different things is done at the same time, so many at once,
+ * so that a partition is not as slow as the store's answers one by one. A failure is tried again with backoff for
+ * as long as the lane is open, and holds what comes after it and touches the same. No lane waits for another one.
  *
- * What is done is read from `doneOffset`; committing it, and pausing the supply when `pending` grows,
+ * What is done without a gap is read from `doneOffset`; committing it, and pausing the supply when `pending` grows,
  * is left to the owner.
  */
 import { setTimeout as wait } from "node:timers/promises";
 import { Backoff, type BackoffOptions } from "./backoff.js";
+import type { RecordWork } from "./event-source.js";
 
 export interface LaneItem {
   readonly offset: number;
@@ -16,32 +18,50 @@ export interface LaneItem {
 }
 
 export interface LaneOptions<Item extends LaneItem> {
-  /** Resolves when the item is done for good; a rejection is a failure that can pass. */
-  readonly process: (item: Item) => Promise<void>;
+  /** What is to be done; `run` resolves when the item is done for good, and a rejection is a failure that can pass. */
+  readonly prepare: (item: Item) => RecordWork;
   readonly backoff: BackoffOptions;
   /** Ends early, without an error, when the signal fires. */
   readonly wait?: (delayMs: number, signal: AbortSignal) => Promise<void>;
+  /** For each item in the order of their offsets, when it and all before it are done. */
   readonly onDone?: () => void;
+  /** Of the first item that is not done, which is the one that holds the partition's offset. */
   readonly onFailure?: (item: Item, failure: { error: unknown; retryInMs: number }) => void;
-  /** Begin after this: an earlier lane of the same partition may still have a record in hand. */
+  /** Begin after this: an earlier lane of the same partition may still have records in hand. */
   readonly after?: Promise<void>;
+}
+
+/** What a lane has in hand. The home of a channel answers many in one turn: more at once bring little. */
+const MAX_IN_HAND = 64;
+
+interface Entry<Item> {
+  readonly item: Item;
+  isDone: boolean;
 }
 
 export class PartitionLane<Item extends LaneItem> {
   readonly #options: LaneOptions<Item>;
-  readonly #backoff: Backoff;
   readonly #closing = new AbortController();
-  readonly #queue: Item[] = [];
-  #running: Promise<void> | undefined;
+  /** All that is not done, and what is done behind it, in order. */
+  readonly #queue: Entry<Item>[] = [];
+  /** When the last item that touches a thing is settled. */
+  readonly #lastTouches = new Map<string, Promise<void>>();
+  readonly #inHand = new Set<Promise<void>>();
+  /** How many of the queue were taken in hand. */
+  #taken = 0;
+  #opening: Promise<void> | undefined;
   #acceptedOffset = 0;
   #doneOffset: number | undefined;
 
   constructor(options: LaneOptions<Item>) {
     this.#options = options;
-    this.#backoff = new Backoff(options.backoff);
+    this.#opening = options.after?.then(() => {
+      this.#opening = undefined;
+      this.#take();
+    });
   }
 
-  /** How many are not done, the one in hand included. */
+  /** How many are not done, or wait for one before them that is not. */
   get pending(): number {
     return this.#queue.length;
   }
@@ -61,46 +81,71 @@ export class PartitionLane<Item extends LaneItem> {
     if (this.#closing.signal.aborted) return;
     for (const item of items) {
       if (item.offset < this.#acceptedOffset) continue;
-      this.#queue.push(item);
+      this.#queue.push({ item, isDone: false });
       this.#acceptedOffset = item.nextOffset;
     }
-    this.#running ??= this.#run();
+    if (this.#opening === undefined) this.#take();
   }
 
-  /** Drops what waits, ends waiting for a retry, and resolves when the item in hand is settled. */
+  /** Drops what waits, ends waiting for a retry, and resolves when what is in hand is settled. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#running;
+    await this.#opening;
+    await Promise.all(this.#inHand);
     this.#queue.length = 0;
   }
 
-  async #run(): Promise<void> {
-    await this.#options.after;
-    for (;;) {
-      const item = this.#queue[0];
-      if (item === undefined || !(await this.#finish(item))) break;
-      this.#queue.shift();
-      this.#doneOffset = item.nextOffset;
-      this.#options.onDone?.();
+  #take(): void {
+    while (this.#inHand.size < MAX_IN_HAND && !this.#closing.signal.aborted) {
+      const entry = this.#queue[this.#taken];
+      if (entry === undefined) return;
+      this.#taken += 1;
+      this.#begin(entry);
     }
-    this.#running = undefined;
   }
 
-  /** Whether it was done; false where the lane was closed before. */
-  async #finish(item: Item): Promise<boolean> {
+  #begin(entry: Entry<Item>): void {
+    const work = this.#options.prepare(entry.item);
+    const before = work.touches.flatMap((thing) => this.#lastTouches.get(thing) ?? []);
+    const settled = this.#finish(entry, work, before).then(() => {
+      this.#inHand.delete(settled);
+      for (const thing of work.touches)
+        if (this.#lastTouches.get(thing) === settled) this.#lastTouches.delete(thing);
+      this.#take();
+    });
+    this.#inHand.add(settled);
+    for (const thing of work.touches) this.#lastTouches.set(thing, settled);
+  }
+
+  /** Settles when it is done, or not done where the lane was closed before. Never rejects. */
+  async #finish(entry: Entry<Item>, work: RecordWork, before: readonly Promise<void>[]): Promise<void> {
+    if (before.length > 0) await Promise.all(before);
     const { signal } = this.#closing;
+    let backoff: Backoff | undefined;
     while (!signal.aborted) {
       try {
-        await this.#options.process(item);
-        this.#backoff.reset();
-        return true;
+        await work.run();
+        entry.isDone = true;
+        this.#passDone();
+        return;
       } catch (error) {
-        const retryInMs = this.#backoff.nextMs();
-        this.#options.onFailure?.(item, { error, retryInMs });
+        backoff ??= new Backoff(this.#options.backoff);
+        const retryInMs = backoff.nextMs();
+        if (this.#queue[0] === entry) this.#options.onFailure?.(entry.item, { error, retryInMs });
         await (this.#options.wait ?? waitOrAbort)(retryInMs, signal);
       }
     }
-    return false;
+  }
+
+  #passDone(): void {
+    for (;;) {
+      const first = this.#queue[0];
+      if (first?.isDone !== true) return;
+      this.#queue.shift();
+      this.#taken -= 1;
+      this.#doneOffset = first.item.nextOffset;
+      this.#options.onDone?.();
+    }
   }
 }
 

@@ -56,7 +56,7 @@ class Consumer {
       value: Buffer.from(JSON.stringify(event)),
       headers: {},
     };
-    return this.consumer.handle(record);
+    return this.consumer.handle(record).run();
   }
 }
 

@@ -106,7 +106,7 @@ describe("the record of an event", () => {
       logger: { debug: unreachable, info: unreachable, warn: unreachable, error: unreachable },
       now: () => 0,
     });
-    await consumer.handle(read);
+    await consumer.handle(read).run();
     expect(consumer.counters).toMatchObject({ own: 1, consumed: 0 });
   });
 

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CallFailed, type ApiClient } from "#test/contract/api-client.js";
 import type { Cluster } from "#test/e2e/cluster.js";
 import type { Ledger, LedgerPosition, Write, WriteOutcome } from "./ledger.js";
-import type { Random } from "./random.js";
+import type { Random } from "#test/support/random.js";
 
 /** The statuses that say that the request itself is wrong: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED, … */
 const SURE_STATUSES = new Set([3, 5, 7, 12, 16]);

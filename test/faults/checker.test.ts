@@ -18,7 +18,7 @@ import { ApiWriter, type Apis } from "./api-writer.js";
 import { Device } from "./device.js";
 import { Ledger } from "./ledger.js";
 import { LyingBroker, type Lie } from "./lying-broker.js";
-import { Random } from "./random.js";
+import { Random } from "#test/support/random.js";
 import { SMALL_GATEWAY_SECRET, startSmallGateway } from "./small-gateway.js";
 import { judge, missing, type Verdict } from "./verdict.js";
 

@@ -9,7 +9,7 @@ import { ServerFrame } from "#proto/gen/realtime/client/v1/server_frame.js";
 import { waitFor } from "#test/support/wait-for.js";
 import { Device } from "./device.js";
 import { Ledger } from "./ledger.js";
-import { Random } from "./random.js";
+import { Random } from "#test/support/random.js";
 
 type ServerBody = NonNullable<ServerFrame["body"]>;
 

@@ -14,7 +14,7 @@ import {
   type Heard,
   type HeardEvent,
 } from "./app-frames.js";
-import type { Random } from "./random.js";
+import type { Random } from "#test/support/random.js";
 
 export interface DeviceOptions {
   readonly name: string;

@@ -17,7 +17,7 @@ import { DomainLedger } from "./domain-ledger.js";
 import { OfferBackend } from "./domain-offers.js";
 import { judgeDomain, type DomainFigure } from "./domain-verdict.js";
 import { LyingBroker, type Lie } from "./lying-broker.js";
-import { Random } from "./random.js";
+import { Random } from "#test/support/random.js";
 import { SMALL_GATEWAY_SECRET, startSmallGateway, type SmallGateway } from "./small-gateway.js";
 import { waitFor } from "#test/support/wait-for.js";
 

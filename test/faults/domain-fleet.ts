@@ -13,7 +13,7 @@ import type { DomainGateway } from "./domain-gateway.js";
 import { markKey, receiptKey, type DeviceRecord, type DomainLedger, type Outcome } from "./domain-ledger.js";
 import { LATE, SHORT_MS, type OfferBackend } from "./domain-offers.js";
 import type { ReaderRecord } from "./ledger.js";
-import type { Random } from "./random.js";
+import type { Random } from "#test/support/random.js";
 
 export interface DomainFleetOptions {
   readonly gateway: DomainGateway;

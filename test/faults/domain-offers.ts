@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CallFailed } from "#test/contract/api-client.js";
 import type { DomainGateway } from "./domain-gateway.js";
 import type { DomainLedger, OfferWrite } from "./domain-ledger.js";
-import type { Random } from "./random.js";
+import type { Random } from "#test/support/random.js";
 
 export interface OfferBackendOptions {
   readonly gateway: DomainGateway;

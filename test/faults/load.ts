@@ -13,7 +13,7 @@ import { ClientWriter } from "./client-writer.js";
 import { Device, type DeviceOptions } from "./device.js";
 import type { Ledger } from "./ledger.js";
 import { Porter } from "./porter.js";
-import type { Random } from "./random.js";
+import type { Random } from "#test/support/random.js";
 
 export interface LoadOptions {
   readonly orders: number;

@@ -12,7 +12,7 @@ import { asJson, asProtobuf } from "#test/e2e/event-topics.js";
 import { waitFor } from "#test/support/wait-for.js";
 import { Device } from "./device.js";
 import type { Ledger, ReaderRecord, Write } from "./ledger.js";
-import type { Random } from "./random.js";
+import type { Random } from "#test/support/random.js";
 
 export interface OrderEventsOptions {
   readonly cluster: Cluster;

@@ -13,7 +13,7 @@ import { waitFor } from "#test/support/wait-for.js";
 import { breached, breachesOf, type Allowed } from "./allowed.js";
 import { Ledger } from "./ledger.js";
 import { DEFAULT_LOAD, Load, type LoadOptions } from "./load.js";
-import { Random } from "./random.js";
+import { Random } from "#test/support/random.js";
 import { describeResult, keepResult, type ScenarioResult } from "./summary.js";
 import { judge, missing, type FigureName, type Verdict } from "./verdict.js";
 

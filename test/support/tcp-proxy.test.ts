@@ -1,6 +1,6 @@
 import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { Random } from "#test/faults/random.js";
+import { Random } from "#test/support/random.js";
 import { MAX_HELD_BYTES, TcpProxy } from "./tcp-proxy.js";
 import { waitFor, within } from "./wait-for.js";
 

@@ -1,6 +1,6 @@
 /**
- * Chance that can be had again: every choice of a fault test comes from one seed, which is printed and can be
- * given back by FAULT_SEED. The generator is mulberry32; nothing about it needs to be secret.
+ * Chance that can be had again: every choice of a test comes from one seed, which fault tests print and take
+ * from FAULT_SEED. The generator is mulberry32; nothing about it needs to be secret.
  */
 export class Random {
   #state: number;
