@@ -64,6 +64,22 @@ describe("docker-compose.yml", () => {
     expect(known).toEqual(expect.arrayContaining(environmentOf(each).map(([variable]) => variable)));
   });
 
+  test.each(ownServices)(
+    "$name runs with the flags of Node that are tested and measured",
+    ({ name, service }) => {
+      const process = name.startsWith("edge") ? "edge" : "fanout";
+      const ofImage = NODE_FLAGS.gateway;
+      const flags = NODE_FLAGS[process].filter((flag) => !ofImage.includes(flag));
+      expect(service["command"]).toEqual([...flags, `dist/services/${process}/main.js`]);
+      const { scripts } = JSON.parse(readFileSync(join(CHECKOUT, "package.json"), "utf8")) as {
+        readonly scripts: Readonly<Record<string, string>>;
+      };
+      expect(scripts[`start:${process}`]).toBe(
+        ["exec node", ...flags, "scripts/start.mjs", process].join(" "),
+      );
+    },
+  );
+
   test("gives out each port of this machine once, the documented ones to the first edge and fanout", () => {
     const published = services.flatMap(({ name, service }) =>
       (Array.isArray(service["ports"]) ? service["ports"] : []).map((port: unknown) => ({
@@ -88,7 +104,9 @@ describe("deploy/Dockerfile", () => {
   test("ends in an image that runs without root, knows its health, and says what it runs", () => {
     expect(last).toMatch(/^USER node$/m);
     expect(last).toMatch(/^HEALTHCHECK /m);
-    expect(last).toContain(`ENTRYPOINT ${JSON.stringify(["node", ...NODE_FLAGS]).replaceAll(",", ", ")}`);
+    expect(last).toContain(
+      `ENTRYPOINT ${JSON.stringify(["node", ...NODE_FLAGS.gateway]).replaceAll(",", ", ")}`,
+    );
     expect(last).toContain('CMD ["dist/services/gateway/main.js"]');
   });
 

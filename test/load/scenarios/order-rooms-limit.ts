@@ -1,5 +1,6 @@
 /** Order rooms as fast as the 99th percentile of the latency stays below 100 ms. */
 import { clientsInRooms } from "#test/load/clients.js";
+import type { ClientPlan } from "#test/load/contestant.js";
 import { EVERYBODY } from "#test/load/roster.js";
 import type { LoadResult } from "#test/load/generator/generator.js";
 import { outcomeOf } from "#test/load/load-outcome.js";
@@ -30,16 +31,23 @@ export const orderRoomsLimit: Scenario = {
   entrants: async (size) => ({
     entrants: alike(EVERYBODY, {
       points: [POINT],
-      measure: (turn) => measureHighestRate(turn, { point: POINT, size }),
+      measure: (turn) =>
+        measureHighestRate(turn, { point: POINT, size, clients: clientsInRooms(ORDER_ROOMS) }),
     }),
   }),
 };
 
+export interface HighestRateOptions {
+  readonly point: string;
+  readonly size: ScenarioSize;
+  readonly clients: readonly ClientPlan[];
+}
+
 export async function* measureHighestRate(
   turn: Turn,
-  { point, size }: { readonly point: string; readonly size: ScenarioSize },
+  { point, size, clients }: HighestRateOptions,
 ): AsyncGenerator<Measurement> {
-  await bringIn(turn, clientsInRooms(ORDER_ROOMS));
+  await bringIn(turn, clients);
   await sendLocations(turn, { perSecond: 2000, seconds: STEP_SECONDS, warmUpSeconds: 0 });
   const { best, limit } = await highestRate(searchOf(size), (perSecond) => attempt(turn, perSecond));
   if (best === undefined) {
