@@ -259,6 +259,22 @@ describe("fencing numbers", () => {
   });
 });
 
+it("an offer whose event is read again is not made anew, however early it ended and however late it is", async () => {
+  const { desk, delivery } = fanout();
+  const made = request({ expiresAtMs: nowMs + 24 * 3_600_000 });
+  await desk.create(made);
+  await desk.accept(by("p1"), "o1");
+  await delivery.settled();
+  const outcomes = new Set<string>();
+  for (let hours = 0; hours < 30; hours++) {
+    outcomes.add(await desk.create(made));
+    nowMs += 3_600_000;
+  }
+  expect([...outcomes]).toEqual(["repeated", "over"]);
+  await delivery.settled();
+  expect(allTold()).toMatchObject({ p1: ["open", "accepted"], p2: ["open", "taken"] });
+});
+
 it("an offer that is long over when it comes is not made", async () => {
   const { desk } = fanout();
   const expiresAtMs = nowMs - offers.retentionMs - 1;

@@ -50,7 +50,7 @@ export class OfferDesk {
   async create(request: OfferRequest): Promise<"created" | "repeated" | "over"> {
     const { clock, offers } = this.#options;
     const { app, offerId, expiresAtMs = Infinity } = request;
-    if (expiresAtMs + offers.retentionMs < clock.nowUs() / 1000) return "over";
+    if (expiresAtMs + offers.retentionMs <= clock.nowUs() / 1000) return "over";
     const { outcome } = await this.#apply({ app, offerId }, { type: "create", offer: newOffer(request) });
     if (outcome === "done") {
       this.counters.commands.created += 1;

@@ -135,7 +135,7 @@ export class MemoryOffers implements Offers {
     kept.undelivered = kept.undelivered.filter(({ revision }) => !revisions.includes(revision));
     kept.sinceMs = nowMs;
     if (kept.undelivered.length === 0 && kept.record.state !== "open")
-      kept.expiresAtMs = nowMs + this.retentionMs;
+      kept.expiresAtMs = Math.max(nowMs, kept.record.deadlineMs) + this.retentionMs;
   }
 
   async due(partitions: readonly number[], undeliveredForMs: number): Promise<DueOffers> {

@@ -55,7 +55,7 @@ const MODES: ReadonlySet<string> = new Set<OfferMode>(["all_at_once", "one_by_on
 
 export interface RedisOffersOptions {
   readonly connection: RedisConnection;
-  /** How long an offer is remembered after its end. */
+  /** How long an offer is remembered after its end and its deadline. */
   readonly retentionMs?: number;
   /** Entries in a partition's outbox above which nothing changes any more. */
   readonly outboxBound?: number;

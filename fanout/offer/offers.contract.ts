@@ -184,7 +184,7 @@ export function describeOffers(name: string, makeHarness: () => Promise<OffersHa
       });
 
       it("is forgotten some time after its end, when everything is delivered, and its id is free again", async () => {
-        await create();
+        await create({}, { timeLimitMs: 30 });
         await withdraw();
         await offers.delivered(offer, [1]);
         await offers.delivered(offer, [1, 2]);

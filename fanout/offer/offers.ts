@@ -12,7 +12,7 @@ import type { OfferChange, OfferName, OfferStateName, OfferView } from "./offer.
 
 /** Open offers in one partition of the store; one more is refused. */
 export const MAX_OPEN_OFFERS = 10_000;
-/** How long an offer is remembered after its end, where nobody says. */
+/** How long an offer is remembered after its end and its deadline, where nobody says. */
 export const DEFAULT_OFFER_RETENTION_MS = 3_600_000;
 /** How long a subject's last fencing number is remembered; after it, the store's time takes its place. */
 export const FENCING_MEMORY_MS = 30 * 86_400_000;
@@ -59,12 +59,12 @@ export interface DueOffers {
 }
 
 export interface Offers {
-  /** How long an offer is remembered after its end. */
+  /** How long an offer is remembered after its end and its deadline. */
   readonly retentionMs: number;
   /** One step. Time that has passed is dealt with by it too. */
   apply(name: OfferName, command: OfferCommand): Promise<OfferAnswer>;
   /**
-   * Where it stands since its last command; undefined where there is no such offer, or its time after its end is over.
+   * Where it stands since its last command; undefined where there is no such offer, or it is forgotten.
    * For time that has passed since there is the command `look`.
    */
   view(name: OfferName): Promise<OfferView | undefined>;

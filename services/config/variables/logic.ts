@@ -96,7 +96,8 @@ export const logicVariables = {
   offerRetentionMs: withDefault("OFFER_RETENTION", duration({ min: "1s", max: "30d" }), {
     default: "1h",
     usedBy: FANOUTS,
-    about: "How long an offer is remembered after its end: answers that are sent again get the same reply.",
+    about:
+      "How long an offer is remembered after its end and its time limit: what is sent again has no second effect.",
   }),
   maxSessionsPerUser: withDefault("MAX_SESSIONS_PER_USER", integer({ min: 0, max: 10_000 }), {
     default: "20",

@@ -958,7 +958,10 @@ export const OfferServiceService = {
       Buffer.from(WithdrawOfferResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WithdrawOfferResponse => WithdrawOfferResponse.decode(value),
   },
-  /** Where an offer stands. NOT_FOUND where there is none, or it has been over for longer than OFFER_RETENTION. */
+  /**
+   * Where an offer stands. NOT_FOUND where there is none, or it is forgotten: it has been over, and its time limit has
+   * passed, for longer than OFFER_RETENTION.
+   */
   getOffer: {
     path: "/realtime.api.v1.OfferService/GetOffer" as const,
     requestStream: false as const,
@@ -981,7 +984,10 @@ export interface OfferServiceServer extends UntypedServiceImplementation {
    * that has expired. NOT_FOUND where there is none, ABORTED (`conflict`) where a worker has it.
    */
   withdrawOffer: handleUnaryCall<WithdrawOfferRequest, WithdrawOfferResponse>;
-  /** Where an offer stands. NOT_FOUND where there is none, or it has been over for longer than OFFER_RETENTION. */
+  /**
+   * Where an offer stands. NOT_FOUND where there is none, or it is forgotten: it has been over, and its time limit has
+   * passed, for longer than OFFER_RETENTION.
+   */
   getOffer: handleUnaryCall<GetOfferRequest, GetOfferResponse>;
 }
 
@@ -1024,7 +1030,10 @@ export interface OfferServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: WithdrawOfferResponse) => void,
   ): ClientUnaryCall;
-  /** Where an offer stands. NOT_FOUND where there is none, or it has been over for longer than OFFER_RETENTION. */
+  /**
+   * Where an offer stands. NOT_FOUND where there is none, or it is forgotten: it has been over, and its time limit has
+   * passed, for longer than OFFER_RETENTION.
+   */
   getOffer(
     request: GetOfferRequest,
     callback: (error: ServiceError | null, response: GetOfferResponse) => void,
