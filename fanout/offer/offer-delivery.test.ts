@@ -121,6 +121,38 @@ describe("candidates", () => {
   });
 });
 
+describe("what a worker who comes back is told from", () => {
+  it("holds only the offers that are not over for them", async () => {
+    const { desk, delivery } = fanout();
+    for (const offerId of ["taken", "withdrawn", "rejected", "open"]) await desk.create(request({ offerId }));
+    await desk.create(request({ offerId: "turn", mode: "one_by_one" }));
+    await delivery.settled();
+    expect([...(await offers.askedOf("default", "p1"))].sort()).toEqual(
+      ["taken", "withdrawn", "rejected", "open", "turn"].sort(),
+    );
+    await desk.accept(by("p2"), "taken");
+    await desk.withdraw({ ...NAME, offerId: "withdrawn" }, "");
+    await desk.reject(by("p1"), "rejected", "");
+    await desk.reject(by("p1"), "turn", "");
+    await delivery.settled();
+    expect(await offers.askedOf("default", "p1")).toEqual(["open"]);
+    expect([...(await offers.askedOf("default", "p2"))].sort()).toEqual(["open", "rejected", "turn"]);
+  });
+
+  it("is not filled up by offers of a day that others have taken", async () => {
+    const { desk, delivery } = fanout();
+    for (let index = 0; index < 120; index++) {
+      const offerId = `day-${index}`;
+      await desk.create(request({ offerId, timeLimitMs: 24 * 3_600_000 }));
+      await desk.accept(by("p2"), offerId);
+    }
+    await delivery.settled();
+    await desk.create(request());
+    await delivery.settled();
+    expect(await offers.askedOf("default", "p1")).toEqual(["o1"]);
+  });
+});
+
 describe("the next candidate is asked", () => {
   it("when a turn is over, by the sweep", async () => {
     const { desk, delivery, sweep } = fanout();

@@ -149,12 +149,14 @@ export class OfferDelivery {
   ): Promise<void> {
     const { offers, publisher, counters, logger } = this.#options;
     const { app, offerId } = name;
+    const isOpen = state === OfferState.OFFER_STATE_OPEN;
     try {
       // First: what a worker who comes back is told must hold what their channel holds.
-      if (state === OfferState.OFFER_STATE_OPEN)
-        await offers.noteAsked(app, userId, { offerId, untilMs: change.expiresAtMs });
+      if (isOpen) await offers.noteAsked(app, userId, { offerId, untilMs: change.expiresAtMs });
       const event = tellingEvent(template, { seed, change, state });
       await publisher.publish({ channel: userChannel(app, userId), event });
+      // What is over for them shall not take the place of what is not.
+      if (!isOpen) await offers.noteAsked(app, userId, { offerId, untilMs: 0 });
     } catch (error) {
       const mayPass = !(error instanceof GatewayError) || error.kind === "unavailable";
       if (mayPass) throw error;

@@ -42,6 +42,8 @@ export function describeNumbersAndAsked(name: string, makeHarness: () => Promise
       expect(await offers.askedOf(app, "p2")).toEqual([]);
       await note("short", 10);
       await until(async () => expect(await offers.askedOf(app, "p 1")).toEqual(["long"]));
+      await offers.noteAsked(app, "p 1", { offerId: "long", untilMs: 0 });
+      expect(await harness.elsewhere.askedOf(app, "p 1")).toEqual([]);
       for (let index = 0; index < 120; index++) await note(`o${index}`, 10_000 + index * 10);
       expect(await offers.askedOf(app, "p 1")).toHaveLength(100);
     });

@@ -75,7 +75,10 @@ export interface Offers {
   due(partitions: readonly number[], undeliveredForMs: number): Promise<DueOffers>;
   /** Greater than each number that was drawn for the subject before. */
   nextFencingNumber(app: string, subjectId: string): Promise<number>;
-  /** Remembers whom an offer asks, until when: an index beside the offer, which is the truth. */
+  /**
+   * Remembers whom an offer asks, until when: an index beside the offer, which is the truth. With a time that has
+   * passed it is forgotten.
+   */
   noteAsked(app: string, userId: string, asked: { offerId: string; untilMs: number }): Promise<void>;
   /** The offers that asked the user and whose time is not over. They may have ended in another way. */
   askedOf(app: string, userId: string): Promise<readonly string[]>;

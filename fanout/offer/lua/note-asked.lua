@@ -1,4 +1,4 @@
--- Notes that a user was asked. At the bound what ends first is forgotten.
+-- Notes that a user was asked; one whose time has passed is forgotten. At the bound what ends first is forgotten.
 --
 -- KEYS: 1 the offers that the user was asked about, by when their time is over
 -- ARGV: 1 offer id, 2 when its time is over in ms since 1970, 3 how many are kept
