@@ -24,6 +24,21 @@ export class FieldCheck {
     throw new GatewayError("invalid_argument", message, { field: this.#pathOf(name) });
   }
 
+  /** Of work that names the fields of what is asked for here by themselves: its errors get their whole path. */
+  async tellPath<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (thrown) {
+      if (!(thrown instanceof GatewayError) || thrown.field === undefined) throw thrown;
+      const { kind, message, retryAfterMs, cause } = thrown;
+      throw new GatewayError(kind, message, {
+        field: this.#pathOf(thrown.field),
+        ...(retryAfterMs !== undefined && { retryAfterMs }),
+        cause,
+      });
+    }
+  }
+
   app(name: string, value: string): string {
     if (value === "") return DEFAULT_APP;
     this.identifier(name, value);

@@ -232,6 +232,7 @@ describe("a change of a message", () => {
     const boss = await core.user("boss", { role: "admin" });
     const { id } = await ann.say(TO_ORDER);
     expect(await ben.edit(id)).toBe(DENIED);
+    expect(ben.refusedField).toBe("chat_edit.message_id");
     expect(await ben.delete(id)).toBe(DENIED);
     expect(await ann.edit(id, "second")).toMatchObject({ id, position: { offset: 2 } });
     expect(await boss.edit(id, "third")).toMatchObject({ id, position: { offset: 3 } });
@@ -270,7 +271,9 @@ describe("a change of a message", () => {
     for (const each of forged) {
       expect(each).not.toBe(id);
       expect(await ann.edit(each)).toBe(GONE);
+      expect(ann.refusedField).toBe("chat_edit.message_id");
       expect(await ann.delete(each)).toBe(GONE);
+      expect(ann.refusedField).toBe("chat_delete.message_id");
     }
     expect(await ann.edit("m-7")).toBe(INVALID);
     expect(await ann.edit(id, "")).toBe(INVALID);

@@ -55,12 +55,14 @@ export function chatHandlers({ chat, access, receipts, unread, typing }: ChatHan
       const check = new FieldCheck("chat_edit");
       checkContent(content, check);
       const change = await changeOf(context, messageId, "chat_edit.message_id");
-      return replyBehind(session, change.message.channel, await chat.edit({ ...change, content }));
+      const stored = await check.tellPath(chat.edit({ ...change, content }));
+      return replyBehind(session, change.message.channel, stored);
     },
 
     chatDelete: async (context, { messageId }) => {
       const change = await changeOf(context, messageId, "chat_delete.message_id");
-      return replyBehind(context.session, change.message.channel, await chat.delete(change));
+      const stored = await new FieldCheck("chat_delete").tellPath(chat.delete(change));
+      return replyBehind(context.session, change.message.channel, stored);
     },
 
     receipt: async ({ session, frame, correlationId }, { messageId, kind, upTo }) => {
@@ -70,7 +72,8 @@ export function chatHandlers({ chat, access, receipts, unread, typing }: ChatHan
       await access.toConfirm(session, message.channel, "receipt.message_id");
       const { traceparent } = frame;
       const reader = authorOf(session);
-      await receipts.give({ message, reader, kind: markKind, upTo, correlationId, traceparent });
+      const given = receipts.give({ message, reader, kind: markKind, upTo, correlationId, traceparent });
+      await check.tellPath(given);
       return undefined;
     },
 

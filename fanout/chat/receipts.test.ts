@@ -104,6 +104,7 @@ describe("receipts", () => {
     expect(await carl.confirm(id, READ)).toBe(ErrorCode.ERROR_CODE_PERMISSION_DENIED);
     const ahead = id.replace(/\.1\.1$/, ".9.9");
     expect(await ben.confirm(ahead, READ)).toBe(ErrorCode.ERROR_CODE_NOT_FOUND);
+    expect(ben.refusedField).toBe("receipt.message_id");
     expect(await ben.confirm("order:42", READ)).toBe(ErrorCode.ERROR_CODE_INVALID_ARGUMENT);
     expect(await ben.confirm(id, 0)).toBe(ErrorCode.ERROR_CODE_INVALID_ARGUMENT);
     expect(await valueKeys()).toEqual([]);

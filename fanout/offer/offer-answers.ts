@@ -14,8 +14,9 @@ const MAX_REASON_CHARACTERS = 256;
 export function offerAcceptHandler(desk: Pick<OfferDesk, "accept">): FrameHandler<"offerAccept"> {
   return async ({ session }, { offerId }) => {
     const answerer = answererOf(session.principal);
-    new FieldCheck("offer_accept").identifier("offer_id", offerId);
-    const { timeMs } = await desk.accept(answerer, offerId);
+    const check = new FieldCheck("offer_accept");
+    check.identifier("offer_id", offerId);
+    const { timeMs } = await check.tellPath(desk.accept(answerer, offerId));
     return replyOf(offerId, timeMs);
   };
 }
@@ -26,7 +27,7 @@ export function offerRejectHandler(desk: Pick<OfferDesk, "reject">): FrameHandle
     const check = new FieldCheck("offer_reject");
     check.identifier("offer_id", offerId);
     check.optionalLine("reason", reason, MAX_REASON_CHARACTERS);
-    await desk.reject(answerer, offerId, reason);
+    await check.tellPath(desk.reject(answerer, offerId, reason));
     return replyOf(offerId, 0);
   };
 }

@@ -151,6 +151,19 @@ describe("a worker", () => {
     await until(() => expect(answers(1)).toEqual([code, code]));
   });
 
+  it("who answers what is not there is told which field is at fault, by its path", async () => {
+    await open(1, "p1");
+    for (const offerId of ["o/1", "o2"]) {
+      accept(1, offerId);
+      edge.request(1, { $case: "offerReject", value: { offerId, reason: "" } });
+    }
+    await until(() => expect(answers(1)).toHaveLength(4));
+    const fields = edge
+      .framesOf(1)
+      .flatMap(({ body }) => (body?.$case === "error" ? [body.value.field] : []));
+    expect([...new Set(fields)].sort()).toEqual(["offer_accept.offer_id", "offer_reject.offer_id"]);
+  });
+
   it("does not see the offers of another app", async () => {
     await offer({ app: "other" });
     await open(1, "p1");

@@ -83,6 +83,11 @@ export class ChatUser {
     return answer;
   }
 
+  /** Of the last refusal. */
+  get refusedField(): string | undefined {
+    return this.#answers().findLast((answer): answer is ErrorMessage => "code" in answer)?.field;
+  }
+
   edit(messageId: string, content = "better"): Promise<Answer> {
     return this.ask({ $case: "chatEdit", value: { messageId, content } });
   }
