@@ -2,7 +2,7 @@
 import { CallFailed, type Json } from "#test/contract/api-client.js";
 import type { Cluster } from "#test/e2e/cluster.js";
 import { ApiRing } from "./api-writer.js";
-import type { StoredMark } from "./domain-ledger.js";
+import type { OfferEnd, StoredMark } from "./domain-ledger.js";
 
 export interface NewDomainOffer {
   readonly offerId: string;
@@ -19,7 +19,7 @@ export interface DomainGateway {
   createOffer(offer: NewDomainOffer): Promise<void>;
   /** An offer that has ended needs no more. */
   withdrawOffer(offerId: string): Promise<void>;
-  viewOffer(offerId: string): Promise<{ readonly state: string; readonly winnerId: string }>;
+  viewOffer(offerId: string): Promise<OfferEnd>;
   marksOf(userId: string): Promise<ReadonlyMap<string, StoredMark>>;
 }
 
@@ -69,13 +69,23 @@ export class ClusterGateway implements DomainGateway {
     }
   }
 
-  async viewOffer(offerId: string): Promise<{ state: string; winnerId: string }> {
+  async viewOffer(offerId: string): Promise<OfferEnd> {
     const response = await this.#call("OfferService", "GetOffer", {
       app: this.cluster.app,
       offer_id: offerId,
     });
-    const offer = response["offer"] as { readonly state: string; readonly winner_id: string };
-    return { state: offer.state.replace("OFFER_STATE_", "").toLowerCase(), winnerId: offer.winner_id };
+    const offer = response["offer"] as {
+      readonly state: string;
+      readonly winner_id: string;
+      readonly expires_at_ms: number;
+      readonly ended_at_ms: number;
+    };
+    return {
+      state: offer.state.replace("OFFER_STATE_", "").toLowerCase(),
+      winnerId: offer.winner_id,
+      expiresAtMs: offer.expires_at_ms,
+      endedAtMs: offer.ended_at_ms,
+    };
   }
 
   async marksOf(userId: string): Promise<ReadonlyMap<string, StoredMark>> {

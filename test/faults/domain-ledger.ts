@@ -26,6 +26,14 @@ export interface ReceiptWrite {
   outcome: Outcome;
 }
 
+/** How an offer ended; the times are the store's. */
+export interface OfferEnd {
+  readonly state: string;
+  readonly winnerId: string;
+  readonly expiresAtMs: number;
+  readonly endedAtMs: number;
+}
+
 export interface OfferWrite {
   readonly offerId: string;
   readonly candidates: readonly string[];
@@ -33,7 +41,7 @@ export interface OfferWrite {
   /** By worker: "accepted", "rejected", or the code of the error that answered an accept or a reject. */
   readonly answers: Map<string, string>;
   /** As the API tells it at the end. */
-  end: { readonly state: string; readonly winnerId: string } | undefined;
+  end: OfferEnd | undefined;
 }
 
 export interface HeardChat {
@@ -78,7 +86,7 @@ export interface TopicEvent {
   readonly type: string;
   /** The offer's or the message's. */
   readonly subjectId: string;
-  /** Of an accept. */
+  /** Who accepted or rejected. */
   readonly workerId: string;
 }
 

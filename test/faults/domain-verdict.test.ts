@@ -27,7 +27,7 @@ beforeEach(() => {
       ["ann", "accepted"],
       ["bob", "conflict"],
     ]),
-    end: { state: "accepted", winnerId: "ann" },
+    end: ended("ann"),
   };
   ledger.offers.set("o1", offer);
   tell(ann, "open", "accepted");
@@ -81,6 +81,9 @@ describe("the verdict on chat, offers and presence", () => {
     ["a loser who is not told", () => bob.offers.pop(), ["offerUntold"]],
     ["a word behind the end", () => tell(bob, "expired"), ["offerAfterEnd", "offerUntold"]],
     ["an offer that is open again", () => tell(bob, "open", "taken"), ["offerAfterEnd"]],
+    ["an accept after the deadline", expireEarlier, ["offerAfterEnd"]],
+    ["a rejection that is not on Kafka", () => offer.answers.set("bob", "rejected"), ["offerTopic"]],
+    ["a rejection twice on Kafka", rejectTwice, ["offerTopic"]],
     ["somebody offline who stays", () => ann.offline.push("bob"), ["offline"]],
     ["an outcome twice on Kafka", () => addTopic("e3", "offer.accepted", "o1"), ["offerTopic"]],
     ["a message twice on Kafka", () => addTopic("c3", "chat.message.sent", "m1"), ["chatTopic"]],
@@ -91,6 +94,10 @@ describe("the verdict on chat, offers and presence", () => {
   });
 });
 
+function rejectTwice(): void {
+  for (const eventId of ["e3", "e4"]) addTopic(eventId, "offer.rejected");
+}
+
 function refuse(content: string): void {
   const write = ledger.chats.get(content);
   if (write !== undefined) write.outcome = "refused";
@@ -100,8 +107,12 @@ function heardReceipts(...numbers: readonly number[]): void {
   ann.receipts.set(receiptKey(CHANNEL, "bob", "read"), [...numbers]);
 }
 
-const ended = (winnerId: string) => ({ state: "accepted", winnerId });
+const ended = (winnerId: string) => ({ state: "accepted", winnerId, expiresAtMs: 2_000, endedAtMs: 1_999 });
 
-function addTopic(eventId: string, type: string, subjectId: string): void {
+function expireEarlier(): void {
+  offer.end = { ...ended("ann"), expiresAtMs: 1_999 };
+}
+
+function addTopic(eventId: string, type: string, subjectId = "o1"): void {
   ledger.topics = [...(ledger.topics ?? []), onTopic(eventId, type, subjectId, "bob")];
 }

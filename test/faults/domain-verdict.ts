@@ -3,8 +3,8 @@
  *
  * Chat: one order for all readers, numbers without a gap or a double, what was acknowledged read once by everybody,
  * what was refused by nobody. Receipts only grow, and the last that was answered is in the store and with every
- * reader. Offers: one winner at most, everybody told how it ended and nothing behind it, each outcome once on Kafka by
- * event id. Nobody who stays is told offline.
+ * reader. Offers: one winner at most, none after the deadline, everybody told how it ended and nothing behind it, each
+ * outcome and rejection once on Kafka by event id. Nobody who stays is told offline.
  */
 import {
   markKey,
@@ -151,6 +151,9 @@ function judgeOffer({ devices }: DomainLedger, offer: OfferWrite, find: Find): v
       `${offerId} was accepted by ${winners.join()}, and stored is ${end?.winnerId ?? "nothing"}`,
     );
   }
+  if (end?.state === "accepted" && end.endedAtMs >= end.expiresAtMs) {
+    find("offerAfterEnd", `${offerId} was accepted ${end.endedAtMs - end.expiresAtMs} ms after its deadline`);
+  }
   if (offer.outcome === "unknown" && end === undefined) return;
   const ended = TOLD_AT_END.get(end?.state ?? "");
   if (ended === undefined) find("offerUntold", `${offerId} did not end: ${end?.state ?? "unknown"}`);
@@ -187,9 +190,17 @@ function judgeTopics({ topics, offers, chats }: DomainLedger, find: Find): void 
     const word = `${type} ${workerId}`.trim();
     bySubject.set(subjectId, [...(bySubject.get(subjectId) ?? []), word]);
   }
-  for (const { offerId, end } of offers.values()) {
+  for (const { offerId, candidates, answers, end } of offers.values()) {
     if (end === undefined) continue;
-    const ends = (bySubject.get(offerId) ?? []).filter((word) => !word.startsWith("offer.rejected"));
+    const words = bySubject.get(offerId) ?? [];
+    for (const userId of candidates) {
+      const count = words.filter((word) => word === `offer.rejected ${userId}`).length;
+      const due = answers.get(userId) === "rejected" ? 1 : 0;
+      // A rejection that was not answered may have had its effect.
+      if (count < due || count > 1)
+        find("offerTopic", `Kafka has ${count} rejections of ${offerId} by ${userId}`);
+    }
+    const ends = words.filter((word) => !word.startsWith("offer.rejected"));
     const wanted = ["offer.open", `offer.${end.state} ${end.winnerId}`.trim()];
     if (ends.join() !== wanted.join()) {
       find("offerTopic", `of ${offerId} Kafka has ${ends.join()}, due is ${wanted.join()}`);
