@@ -278,6 +278,14 @@ describe("the end of an offer", () => {
   });
 });
 
+it("the sweep counts what is open", async () => {
+  const { desk, sweep } = fanout();
+  for (const offerId of ["o1", "o2", "o3"]) await desk.create(request({ offerId }));
+  await desk.accept(by("p1"), "o2");
+  await sweep.tick();
+  expect(sweep.open).toBe(2);
+});
+
 describe("fencing numbers", () => {
   it("grow with each accept of a subject", async () => {
     const { desk } = fanout();

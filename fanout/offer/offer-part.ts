@@ -51,6 +51,11 @@ export class OfferPart {
     return this.#delivery.waiting;
   }
 
+  /** Offers that are open in the partitions that are swept here. */
+  get open(): number {
+    return this.#sweep.open;
+  }
+
   start(): void {
     this.#sweep.start();
   }

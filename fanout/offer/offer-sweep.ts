@@ -27,9 +27,15 @@ export class OfferSweep {
   readonly #options: OfferSweepOptions;
   #timer: NodeJS.Timeout | undefined;
   #ticking: Promise<void> | undefined;
+  #open = 0;
 
   constructor(options: OfferSweepOptions) {
     this.#options = options;
+  }
+
+  /** Offers that are open in the partitions that are swept here, as of the last look. */
+  get open(): number {
+    return this.#open;
   }
 
   start(): void {
@@ -49,9 +55,13 @@ export class OfferSweep {
   async #tick(): Promise<void> {
     const { offers, delivery, counters, logger, partitions } = this.#options;
     const held = partitions();
-    if (held.length === 0) return;
+    if (held.length === 0) {
+      this.#open = 0;
+      return;
+    }
     try {
-      const { overdue, undelivered } = await offers.due(held, UNDELIVERED_FOR_MS);
+      const { overdue, undelivered, open } = await offers.due(held, UNDELIVERED_FOR_MS);
+      this.#open = open;
       for (const name of undelivered) {
         counters.late += 1;
         delivery.wake(name);

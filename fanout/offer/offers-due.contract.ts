@@ -32,7 +32,9 @@ export async function expectFairLook(offers: Offers, { app }: { readonly app: st
   }
   const [lastId = ""] = idsOf(last, 1);
   const look = async (): Promise<void> => {
-    const { overdue, undelivered } = await offers.due(EVERYWHERE, 0);
+    const { overdue, undelivered, open } = await offers.due(EVERYWHERE, 0);
+    expect(open).toBe(601);
+    expect((await offers.due([last], 0)).open).toBe(1);
     expect(overdue).toContainEqual({ app, offerId: lastId });
     expect(undelivered).toContainEqual({ app, offerId: lastId });
     expect(overdue.length).toBeLessThan(600);

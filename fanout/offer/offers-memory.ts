@@ -145,6 +145,7 @@ export class MemoryOffers implements Offers {
     const found = { overdue: new Map<number, number>(), undelivered: new Map<number, number>() };
     const overdue: OfferName[] = [];
     const undelivered: OfferName[] = [];
+    let open = 0;
     const take = (counts: Map<number, number>, partition: number): boolean => {
       const count = counts.get(partition) ?? 0;
       counts.set(partition, count + 1);
@@ -156,13 +157,14 @@ export class MemoryOffers implements Offers {
         continue;
       }
       if (!wanted.has(partition)) continue;
+      if (record.state === "open") open += 1;
       const { app, offerId } = record.offer;
       const isOverdue = nextDeadlineMs(record) <= nowMs;
       if (isOverdue && take(found.overdue, partition)) overdue.push({ app, offerId });
       const isLate = waiting.length > 0 && nowMs - sinceMs >= undeliveredForMs;
       if (isLate && take(found.undelivered, partition)) undelivered.push({ app, offerId });
     }
-    return { overdue, undelivered };
+    return { overdue, undelivered, open };
   }
 
   async nextFencingNumber(app: string, subjectId: string): Promise<number> {

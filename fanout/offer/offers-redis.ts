@@ -187,7 +187,8 @@ export class RedisOffers implements Offers {
     const found = replies.flatMap((reply) => (reply === undefined ? [] : [listOf(reply)]));
     const names = (index: number): OfferName[] =>
       found.flatMap((each) => listOf(each[index]).map((member) => nameOf(bytesOf(member).toString())));
-    return { overdue: names(0), undelivered: names(1) };
+    const open = found.reduce((sum, each) => sum + integerOf(each[2]), 0);
+    return { overdue: names(0), undelivered: names(1), open };
   }
 
   async nextFencingNumber(app: string, subjectId: string): Promise<number> {

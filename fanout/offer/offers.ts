@@ -56,6 +56,8 @@ export interface DueOffers {
   readonly overdue: readonly OfferName[];
   /** Those whose changes have waited too long for whoever made them. */
   readonly undelivered: readonly OfferName[];
+  /** How many are open in all: each partition has room for a bounded number. */
+  readonly open: number;
 }
 
 export interface Offers {

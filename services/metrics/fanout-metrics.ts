@@ -247,6 +247,7 @@ export function publishFanoutMetrics(
     "Offers whose changes are being delivered here",
     () => fanout.offers.undelivered,
   );
+  gauge("offers_open", "Offers that are open in the partitions swept here", () => fanout.offers.open);
 
   labelled("redis_hits_total", "Operations on Redis", "operation", () => stores.operations());
 
