@@ -132,7 +132,7 @@ export class Fanout {
       logger,
     });
     const { standing } = this.offers;
-    const assignments = new WorkerAssignments({ directory, nowMs });
+    const assignments = new WorkerAssignments({ directory, clock, nowMs });
     this.#locationWriter = new LocationWriter({ locations, counters });
     const sampler = new LocationSampler({
       sink: options.eventSink,

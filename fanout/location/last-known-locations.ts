@@ -11,9 +11,7 @@ import { conflationKey } from "#fanout/channel/event-types.js";
 import type { Directory, Participation } from "#fanout/directory/directory.js";
 import type { StoreClock } from "../store-clock.js";
 import type { Locations } from "./locations.js";
-
-/** Kinds of channels whose participants may be workers. */
-const KINDS_WITH_WORKERS = new Set(["order", "ride"]);
+import { KINDS_WITH_LOCATIONS } from "./worker-assignments.js";
 
 /** A channel that is followed here: hears when who takes part changes. */
 export interface SignalledChannel {
@@ -40,7 +38,7 @@ export class LastKnownLocations {
 
   async of(followed: SignalledChannel): Promise<readonly LatestValue[]> {
     const { channel } = followed;
-    if (!KINDS_WITH_WORKERS.has(channel.kind)) return [];
+    if (!KINDS_WITH_LOCATIONS.has(channel.kind)) return [];
     const { locations, clock } = this.options;
     const nowMs = clock.nowUs() / 1000;
     const values: LatestValue[] = [];

@@ -55,7 +55,11 @@ beforeEach(async () => {
   };
   const sink = { send, close: () => Promise.resolve() };
   handler = locationUpdateHandler({
-    assignments: new WorkerAssignments({ directory, nowMs: () => NOW_MS }),
+    assignments: new WorkerAssignments({
+      directory,
+      clock: { nowUs: () => NOW_MS * 1000 },
+      nowMs: () => NOW_MS,
+    }),
     writer,
     sampler: new LocationSampler({ sink, sampleEvery: 10, topic: "porter-events", counters }),
     publisher,

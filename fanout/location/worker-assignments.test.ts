@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { GatewayError } from "#proto/errors.js";
 import { gate, order } from "#test/support/fanout-core.js";
+import { channelOf } from "#fanout/channel/channel.js";
 import { MemoryDirectory } from "#fanout/directory/directory-memory.js";
 import type { Participation } from "#fanout/directory/directory.js";
 import { WorkerAssignments } from "./worker-assignments.js";
@@ -22,11 +23,15 @@ class AskedDirectory extends MemoryDirectory {
 let directory: AskedDirectory;
 let assignments: WorkerAssignments;
 let nowMs: number;
+/** The store's. */
+let clockMs: number;
 
 beforeEach(() => {
   nowMs = 1_000_000;
-  directory = new AskedDirectory();
-  assignments = new WorkerAssignments({ directory, nowMs: () => nowMs });
+  clockMs = 1_700_000_000_000;
+  const clock = { nowUs: () => clockMs * 1000 };
+  directory = new AskedDirectory({ clock });
+  assignments = new WorkerAssignments({ directory, clock, nowMs: () => nowMs });
 });
 
 async function assign(id: string): Promise<void> {
@@ -117,6 +122,28 @@ describe("a worker's assignments", () => {
     await expect(names()).rejects.toMatchObject({ kind: "unavailable" });
     directory.isAway = false;
     expect(await names()).toEqual([]);
+  });
+
+  it("that end by themselves are over at that moment, also while the store is away", async () => {
+    await assign("1");
+    const endsAtMs = clockMs + 5_000;
+    await directory.grant({ channel: order("2"), userId: "p1", relation: "assigned", expiresAtMs: endsAtMs });
+    expect(await names()).toEqual(["order:1", "order:2"]);
+    directory.isAway = true;
+    clockMs = endsAtMs - 1;
+    expect(await names()).toEqual(["order:1", "order:2"]);
+    clockMs = endsAtMs;
+    expect(await names()).toEqual(["order:1"]);
+    assignments.changed("default", "p1");
+    expect(await names()).toEqual(["order:1"]);
+  });
+
+  it("are orders and rides alone: who works in a group or a booking does not tell all there where they are", async () => {
+    for (const kind of ["order", "ride", "booking", "group", "conversation", "public"]) {
+      const channel = channelOf("default", kind, "1");
+      await directory.grant({ channel, userId: "p1", relation: "assigned", expiresAtMs: 2 ** 50 });
+    }
+    expect((await names()).sort()).toEqual(["order:1", "ride:1"]);
   });
 
   it("are those where they work, not those that they own; and are forgotten when they leave", async () => {
