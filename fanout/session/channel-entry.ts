@@ -4,14 +4,14 @@
  * enters in the very turn in which the reading has caught up with the channel, so that nothing comes in between.
  */
 import { GatewayError } from "#proto/errors.js";
-import type { Broker, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
+import type { Broker, StreamPosition } from "#fanout/channel/broker.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { Channels } from "#fanout/channel/channels.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import { checkPosition } from "#fanout/channel/position-check.js";
 import { replay, type Replay, type ReplayBudget } from "#fanout/channel/replay.js";
 import { PartUnknownError, type Participation } from "#fanout/directory/directory.js";
-import type { LastKnownLocations } from "#fanout/location/last-known-locations.js";
+import type { LastKnownLocations, ShownLatest } from "#fanout/location/last-known-locations.js";
 import { broadcastsOf } from "#fanout/notification/broadcast-channels.js";
 import { may, needsPart } from "#fanout/policy/policy.js";
 import type { Relations } from "#fanout/policy/relations.js";
@@ -68,17 +68,16 @@ export class ChannelEntry {
   async subscribe(request: EntryRequest & { readonly answer: (body: ServerBody) => void }): Promise<void> {
     const { session, after, answer } = request;
     checkPosition(after, "subscribe.after");
-    let lastKnown: readonly LatestValue[] = [];
+    let shown: ShownLatest = (known) => known;
     const isIn = await this.enter({
       ...request,
       prepare: async (followed) => {
-        lastKnown = await this.#lastKnownOf(followed);
+        shown = await this.#options.lastKnown.of(followed, followed.freshLatest());
         await this.#options.presence.refreshValue(followed);
       },
       join: (followed, missed) => {
         // What came through the channel meanwhile is newer than what was read.
-        const known = followed.freshLatest();
-        const latest = known.some(isLocation) ? known : [...known, ...lastKnown];
+        const latest = shown(followed.freshLatest());
         answer(
           subscribed(session, followed, { recovered: missed.isComplete, latest, position: missed.from }),
         );
@@ -144,11 +143,6 @@ export class ChannelEntry {
       throw thrown;
     }
   }
-
-  /** Where nobody's location came through the channel yet, the last known ones. */
-  async #lastKnownOf(followed: FollowedChannel): Promise<readonly LatestValue[]> {
-    return followed.freshLatest().some(isLocation) ? [] : this.#options.lastKnown.of(followed);
-  }
 }
 
 /**
@@ -186,8 +180,4 @@ async function checkMayFollow(
     });
   }
   return participation?.expiresAtMs ?? Infinity;
-}
-
-function isLocation({ key }: LatestValue): boolean {
-  return key.startsWith("location:");
 }
