@@ -44,6 +44,38 @@ describe("limits in Redis, by themselves", () => {
     });
   });
 
+  it("do not keep who spent more than a lowered limit waiting beyond the window of the former one", async () => {
+    const limits = new RedisLimits({ connection });
+    const draw = { app, userId: "u1", limitClass: "chat" } as const;
+    const [former, lowered] = [
+      { count: 5000, windowMs: 1000 },
+      { count: 1, windowMs: 60_000 },
+    ];
+    expect((await limits.draw({ ...draw, limit: former, wanted: 5000 })).granted).toBe(5000);
+    const startMs = performance.now();
+    await waitFor(async () => (await limits.draw({ ...draw, limit: lowered, wanted: 1 })).granted === 1, {
+      what: "a token of the lowered limit",
+    });
+    expect(performance.now() - startMs).toBeGreaterThan(800);
+  });
+
+  it("fill up from a draw on where Redis's clock has gone back", async () => {
+    const limits = new RedisLimits({ connection });
+    const limit = { count: 10, windowMs: 100 };
+    const { key } = limitKey({ app, userId: "u1" }, "chat");
+    const stored = Buffer.alloc(16);
+    stored.writeDoubleBE(10, 0);
+    stored.writeDoubleBE(Date.now() + 3_600_000, 8);
+    await connection.run((client) => client.set(key, stored));
+    await waitFor(
+      async () => {
+        const draw = { app, userId: "u1", limitClass: "chat", limit, wanted: 1 } as const;
+        return (await limits.draw(draw)).granted === 1;
+      },
+      { what: "a token" },
+    );
+  });
+
   it("are asked at most once for 20 location updates of a worker, on two devices", async () => {
     const counters = new FanoutCounters();
     const allowances = new Allowances({

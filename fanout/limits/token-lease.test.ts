@@ -118,6 +118,14 @@ describe("a lease", () => {
     expect(draws).toEqual([]);
   });
 
+  it("is told to ask again within a window, however far below empty another limit has left the bucket", async () => {
+    const former = { ...CHAT, count: 500_000 };
+    await store.draw({ app: "app", userId: "u1", limitClass: "chat", limit: former, wanted: 500_000 });
+    const waitMs = await leaseOf(CHAT).take();
+    expect(waitMs).toBeGreaterThan(59_000);
+    expect(waitMs).toBeLessThan(61_000);
+  });
+
   it("lets frames that come at once wait for one draw, enough for all of them", async () => {
     const lease = leaseOf(CHAT);
     const waits = await Promise.all(Array.from({ length: 60 }, async () => lease.take()));

@@ -117,8 +117,10 @@ export class TokenLease {
     this.#tokens += granted;
     // The bucket is empty: asking for each token that drips in would cost a call for each.
     if (granted < wanted) {
-      const untilMs = msUntil(Math.max(1, this.#low), this.#bucket.limit, left) + CLOCK_MARGIN_MS;
-      this.#askAgainAtMs = this.#options.nowMs() + untilMs;
+      const { limit } = this.#bucket;
+      // Far below empty it is by another limit, which may be no more: by this one it fills within a window.
+      const untilMs = Math.min(msUntil(Math.max(1, this.#low), limit, left), limit.windowMs);
+      this.#askAgainAtMs = this.#options.nowMs() + untilMs + CLOCK_MARGIN_MS;
     }
   }
 
