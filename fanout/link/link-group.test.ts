@@ -53,8 +53,12 @@ function link(creditBytes = 1 << 24): { link: FanoutLink; edge: FakeEdge } {
   return { link: made, edge };
 }
 
-function member(number: number, framing: Framing = Framing.FRAMING_PROTOBUF): GroupMember {
-  return { number, connectionId: `connection-${number}`, framing };
+function member(
+  number: number,
+  framing: Framing = Framing.FRAMING_PROTOBUF,
+  minSendIntervalMs = 0,
+): GroupMember {
+  return { number, connectionId: `connection-${number}`, framing, minSendIntervalMs };
 }
 
 function durable(): ChannelDelivery {
@@ -156,10 +160,17 @@ describe("a group", () => {
     const { link: one, edge } = link();
     one.join(member(1), channel, undefined);
     one.join(member(2, Framing.FRAMING_JSON), channel, undefined);
+    one.join(member(3, Framing.FRAMING_PROTOBUF, 60), channel, undefined);
     for (const audience of channel.audiences) audience.missed(POSITION);
     await settle();
     const frames = edge.itemsOf("frame");
-    expect(frames.map(({ session }) => session)).toEqual([1, 2]);
+    expect(frames.map(({ session }) => session)).toEqual([1, 2, 3]);
+    const intervals = [frames[0], frames[2]].map((frame) => {
+      const { body } = ServerFrame.decode(frame?.payload ?? new Uint8Array());
+      return body?.$case === "subscribed" ? body.value.minSendIntervalMs : undefined;
+    });
+    // A worker's hint holds on.
+    expect(intervals).toEqual([0, 60]);
     const json: unknown = JSON.parse(Buffer.from(frames[1]?.payload ?? []).toString());
     expect(json).toMatchObject({
       subscribed: { channel: "order:42", position: { epoch: "e", offset: "3" } },

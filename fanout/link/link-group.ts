@@ -21,6 +21,8 @@ export interface GroupMember {
   readonly number: number;
   readonly connectionId: string;
   readonly framing: Framing;
+  /** How often it may send locations, as `subscribed` says it. */
+  readonly minSendIntervalMs: number;
 }
 
 const WITH_PROTOBUF = 1;
@@ -99,19 +101,19 @@ export class LinkGroup implements ChannelAudience {
 
   missed(position: StreamPosition): void {
     const { link, channel } = this.#options;
-    const value = {
+    const lost = {
       channel: channel.channel.name,
       position: toPosition(position),
       recovered: false,
       latest: [],
-      minSendIntervalMs: 0,
     };
-    const payloads = new Map<Framing, Uint8Array>();
-    for (const { framing, number: session } of this.#members.keys()) {
+    const payloads = new Map<string, Uint8Array>();
+    for (const { framing, minSendIntervalMs, number: session } of this.#members.keys()) {
+      const key = `${framing} ${minSendIntervalMs}`;
+      const value = { ...lost, minSendIntervalMs };
       const payload =
-        payloads.get(framing) ??
-        encodeServerFrame(framing, { replyTo: 0, body: { $case: "subscribed", value } });
-      payloads.set(framing, payload);
+        payloads.get(key) ?? encodeServerFrame(framing, { replyTo: 0, body: { $case: "subscribed", value } });
+      payloads.set(key, payload);
       const deliveryClass = DeliveryClass.DELIVERY_CLASS_DURABLE;
       link.send({ $case: "frame", value: DownFrame.fromPartial({ session, payload, deliveryClass }) });
     }

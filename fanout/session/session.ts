@@ -16,7 +16,7 @@ import {
   type UpFrame,
 } from "#proto/gen/realtime/link/v1/link.js";
 import type { SessionRecord } from "#proto/gen/realtime/store/v1/store.js";
-import { capabilityOf, type Capability } from "#fanout/policy/policy.js";
+import { capabilityOf, isAble, type Capability } from "#fanout/policy/policy.js";
 import { channelKey, type Channel } from "#fanout/channel/channel.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { HistoryEvent, LatestValue, StreamPosition } from "#fanout/channel/broker.js";
@@ -124,6 +124,10 @@ export class Session implements GroupMember {
 
   get isEnded(): boolean {
     return this.#isEnded;
+  }
+
+  get minSendIntervalMs(): number {
+    return isAble(this.capability, "sendLocations") ? this.allowance.locationIntervalMs : 0;
   }
 
   /** Everything that it begins with is said: its state may be told. */

@@ -5,7 +5,6 @@ import type { LatestValue, StreamPosition } from "#fanout/channel/broker.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { toPosition } from "#fanout/channel/event-frames.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
-import { isAble } from "#fanout/policy/policy.js";
 import type { ServerBody } from "./frame-handler.js";
 import type { Session } from "./session.js";
 
@@ -26,9 +25,7 @@ export function subscribed(
       position: position && toPosition(position),
       recovered: options.recovered,
       latest: Array.from(options.latest, ({ payload }) => Event.decode(payload)),
-      minSendIntervalMs: isAble(session.capability, "sendLocations")
-        ? session.allowance.locationIntervalMs
-        : 0,
+      minSendIntervalMs: session.minSendIntervalMs,
     },
   };
 }
