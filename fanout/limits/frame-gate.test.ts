@@ -69,7 +69,7 @@ it("refuses what is too much with the time to wait, without an effect, and goes 
   expect(heard).toEqual([...times(3, "reply"), ...times(2, ERROR_LIMITED), "unsubscribed order:42", "pong"]);
   expect(core.fanout.counters.locationUpdates).toBe(3);
   const refusal = edge.framesOf(1).find(({ body }) => body?.$case === "error");
-  expect(refusal).toMatchObject({ replyTo: 4, body: { value: { field: "locationUpdate" } } });
+  expect(refusal).toMatchObject({ replyTo: 4, body: { value: { field: "location_update" } } });
   const waitMs = refusal?.body?.$case === "error" ? refusal.body.value.retryAfterMs : undefined;
   expect(waitMs).toBeGreaterThan(HOUR_MS / 3 - 60_000);
   expect(waitMs).toBeLessThanOrEqual(HOUR_MS / 3 + 1000);

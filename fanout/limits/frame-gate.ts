@@ -4,7 +4,7 @@
  */
 import { ERROR_KINDS, GatewayError } from "#proto/errors.js";
 import type { UpFrame } from "#proto/gen/realtime/link/v1/link.js";
-import type { ClientBodyType } from "#fanout/session/frame-handler.js";
+import { fieldOf, type ClientBodyType } from "#fanout/session/frame-handler.js";
 import type { Session } from "#fanout/session/session.js";
 import { countOne, type FanoutCounters } from "../fanout-counters.js";
 import { classOf } from "./rate-limits.js";
@@ -25,7 +25,7 @@ export class FrameGate {
     countOne(this.options.counters.rateLimited, frameClass);
     return new GatewayError("rate_limited", `too many frames of the class ${frameClass}; wait as told`, {
       retryAfterMs: waitMs,
-      ...(body !== undefined && { field: body }),
+      ...(body !== undefined && { field: fieldOf(body) }),
     });
   }
 

@@ -136,7 +136,10 @@ function inRange(field: string, value: number | undefined, min: number, max: num
     });
   }
   if (value >= min && value <= max) return; // False for NaN too.
-  const bounds = field === "timestamp_ms" ? "not more than 5 minutes ahead" : `from ${min} to ${max}`;
+  const bounds =
+    field === "timestamp_ms"
+      ? "of milliseconds since 1970, not more than 5 minutes ahead"
+      : `from ${min} to ${max}`;
   throw new GatewayError("invalid_argument", `${field} must be a number ${bounds}`, {
     field: `location_update.${field}`,
   });

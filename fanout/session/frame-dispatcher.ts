@@ -13,6 +13,7 @@ import type { Logger } from "../fanout-logger.js";
 import type { StoreClock } from "../store-clock.js";
 import {
   ANSWERED,
+  fieldOf,
   type FrameContext,
   type FrameHandler,
   type FrameHandlers,
@@ -81,7 +82,7 @@ export class FrameDispatcher {
       const handler = this.options.handlers[body.$case] as FrameHandler<ClientBodyType> | undefined;
       if (handler === undefined) {
         throw new GatewayError("unsupported", "this gateway does not serve this body yet", {
-          field: body.$case,
+          field: fieldOf(body.$case),
         });
       }
       const answer = (body: ServerBody): void => session.send({ replyTo: frame.id, body });

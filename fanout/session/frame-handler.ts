@@ -35,3 +35,8 @@ export type FrameHandler<T extends ClientBodyType> = (
 
 /** Bodies without a handler are answered with `unsupported`. */
 export type FrameHandlers = { readonly [T in ClientBodyType]?: FrameHandler<T> };
+
+/** As the contract names it, and errors do: `location_update`. */
+export function fieldOf(body: ClientBodyType): string {
+  return body.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
