@@ -299,6 +299,11 @@ export class SessionHost {
     const { opener, counters, logger, tokens } = this.#options;
     try {
       await tokens.admit(session, snapshot === undefined ? "new" : "live");
+      // Its socket has closed meanwhile, and it was for nothing.
+      if (snapshot === undefined && session.isSilent && session.hasAskedNothing) {
+        this.#leave(session);
+        return;
+      }
       let isNew = false;
       if (snapshot === undefined) isNew = (await this.#open(session, first)) === "new";
       else {

@@ -1,8 +1,9 @@
 /** How many sessions a user may have, on whole fanouts. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { FakeEdge } from "#test/support/fake-edge.js";
-import { FanoutCore } from "#test/support/fanout-core.js";
+import { FanoutCore, gate } from "#test/support/fanout-core.js";
 import { DEFAULT_SESSION_LIMIT, sessionsAtOneHome, type SessionLimitRule } from "./session-limit.js";
+import { MemorySessionRegistry } from "./session-registry-memory.js";
 
 let core: FanoutCore;
 let edge: FakeEdge;
@@ -103,6 +104,35 @@ describe("a user's sessions beyond the limit", () => {
     for (let session = 1; session <= 30; session += 1) edge.open(session, { userId: "u1" });
     await vi.waitFor(() => expect(edge.heard(30)).toContain("welcome"));
     expect(closes(edge)).toEqual([]);
+  });
+
+  it("give way to nobody whose socket has closed before it was counted, with what it sent or without", async () => {
+    limited(2, "close_oldest");
+    await open(edge, 1);
+    await open(elsewhere, 2);
+    const store = gate();
+    const admits = vi.spyOn(core.registry, "admit");
+    const { admit } = MemorySessionRegistry.prototype;
+    admits.mockImplementation(async (...asked) => {
+      const others = await admit.apply(core.registry, asked);
+      await store.opened;
+      return others;
+    });
+    edge.open(3, { userId: "u1" }, { connectionId: "here-3" });
+    edge.open(4, { userId: "u1", role: "porter" }, { connectionId: "here-4" });
+    edge.request(4, {
+      $case: "locationUpdate",
+      value: { latitude: 1, longitude: 0, timestampMs: 0, orderId: "" },
+    });
+    await vi.waitFor(() => expect(admits).toHaveBeenCalledTimes(2));
+    for (const session of [3, 4]) edge.say({ $case: "close", value: { session, reason: "client" } });
+    store.open();
+    await vi.waitFor(() => expect(core.fanout.counters.locationUpdates).toBe(1));
+    await vi.waitFor(async () => {
+      const records = await core.registry.ofUser("default", "u1");
+      expect(records.map(({ connectionId }) => connectionId).sort()).toEqual(["here-1", "there-2"]);
+    });
+    expect([closes(edge), closes(elsewhere)]).toEqual([[], []]);
   });
 
   it("are told apart by when their sockets opened, also after they have moved", async () => {

@@ -50,8 +50,11 @@ export class SessionLimit {
     this.#options = options;
   }
 
-  /** Registers a new session. @throws SessionRefused; GatewayError unavailable. */
-  async admit(record: SessionRecord): Promise<void> {
+  /**
+   * Registers a new session; `isGone`: its socket has closed by now, so nobody gives way to it.
+   * @throws SessionRefused; GatewayError unavailable.
+   */
+  async admit(record: SessionRecord, isGone: () => boolean): Promise<void> {
     const { registry, maxSessions, rule, counters } = this.#options;
     if (maxSessions === 0) {
       await registry.put(record);
@@ -67,6 +70,7 @@ export class SessionLimit {
       registry.remove(record).catch(() => (counters.storeFailures += 1));
       throw new SessionRefused("rate_limited", REFUSED_MESSAGE, CloseCode.SESSION_LIMIT);
     }
+    if (isGone()) return;
     for (const oldest of others.slice(0, surplus)) this.#close(oldest);
   }
 

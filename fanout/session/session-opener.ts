@@ -154,7 +154,7 @@ export class SessionOpener {
   /** As `register`, for a connection that is new: its user may have too many. @throws SessionRefused too. */
   async admit(session: Session): Promise<void> {
     try {
-      await this.#options.limit.admit(this.recordOf(session));
+      await this.#options.limit.admit(this.recordOf(session), () => session.isSilent);
     } catch (thrown) {
       if (thrown instanceof SessionRefused) session.record = undefined;
       throw thrown;
