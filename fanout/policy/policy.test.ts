@@ -130,6 +130,8 @@ describe("beside channels", () => {
     answerOffers: ["porter", "driver", "delivery_partner"],
     setAvailability: ["porter", "driver", "delivery_partner"],
     moderate: ["admin"],
+    findNearby: ["admin"],
+    manageDevices: Object.keys(CAPABILITIES).filter((role) => role !== "anonymous"),
     startConversations: Object.keys(CAPABILITIES).filter((role) => role !== "anonymous"),
     startAnyConversation: ["admin"],
   };

@@ -81,6 +81,8 @@ export type Ability =
   | "answerOffers"
   | "setAvailability"
   | "moderate"
+  | "findNearby"
+  | "manageDevices"
   | "startConversations"
   | "startAnyConversation";
 
@@ -90,6 +92,8 @@ export const ABILITIES: Readonly<Record<Ability, readonly Capability[]>> = {
   answerOffers:         ["worker"],
   setAvailability:      ["worker"],
   moderate:             [                                          "admin"],
+  findNearby:           [                                          "admin"],
+  manageDevices:        ["worker", "customer", "merchant", "user", "admin"],
   startConversations:   ["worker", "customer", "merchant", "user", "admin"],
   startAnyConversation: [                                          "admin"],
 };

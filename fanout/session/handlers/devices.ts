@@ -7,6 +7,7 @@ import { GatewayError } from "#proto/errors.js";
 import { Signal, SignalKind } from "#proto/gen/realtime/store/v1/store.js";
 import type { Broker } from "#fanout/channel/broker.js";
 import { userChannel } from "#fanout/channel/channel.js";
+import { isAble } from "#fanout/policy/policy.js";
 import type { Revocations } from "#fanout/revocation/revocations.js";
 import { ANSWERED, type FrameHandler, type ServerBody } from "../frame-handler.js";
 import type { ResumableSessions } from "../resumable-sessions.js";
@@ -75,6 +76,6 @@ export function endDeviceHandler(options: {
 }
 
 function mustBeSomebody(session: Session): void {
-  if (session.capability !== "anonymous") return;
+  if (isAble(session.capability, "manageDevices")) return;
   throw new GatewayError("permission_denied", "who has no account has no devices");
 }
