@@ -261,4 +261,11 @@ describe("the log", () => {
     expect((await memory.since(undefined)).revocations).toEqual([ofToken("t1")]);
     expect(appended).toEqual([]);
   });
+
+  it("is counted where there is no room for it", async () => {
+    const here = revocations(log);
+    await here.startLog();
+    heard(Array.from({ length: 102 }, (_, index) => ofToken(`t${index}`)));
+    expect([here.size, here.overflows, here.revokes(token("t101"))]).toEqual([100, 2, false]);
+  });
 });

@@ -66,6 +66,11 @@ export class Revocations {
     return this.#tokens.size;
   }
 
+  /** Times when one was not taken because too many are known: its tokens still count here. */
+  get overflows(): number {
+    return this.#tokens.overflows;
+  }
+
   /** Those that the log is not known to have; 0 where there is none. */
   get unlogged(): number {
     return this.#options.log === undefined ? 0 : this.#tokens.unloggedCount;

@@ -93,6 +93,11 @@ export function publishFanoutMetrics(
   );
   counter("revocations_total", "Revocations made here", () => counters.revocationsMade);
   gauge("revocations", "Revocations known here", () => fanout.tokens.revocations.size);
+  counter(
+    "revocations_not_taken_total",
+    "Revocations that do not count here, because too many are known",
+    () => fanout.tokens.revocations.overflows,
+  );
   gauge(
     "revocations_unlogged",
     "Revocations that Kafka is not known to have",
