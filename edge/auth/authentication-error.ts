@@ -22,6 +22,8 @@ const ERROR_BY_REASON = {
   unknown_key: "unauthenticated",
   expired: "expired",
   not_yet_valid: "unauthenticated",
+  /** It lives for ever, or longer than revocations are kept. */
+  lifetime: "unauthenticated",
   wrong_issuer: "unauthenticated",
   wrong_audience: "unauthenticated",
   /** A claim is missing or has a value that nothing here can work with. */

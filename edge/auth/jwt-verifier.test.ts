@@ -318,6 +318,31 @@ describe("JwtVerifier with a provider's keys", () => {
   });
 });
 
+describe("how long a token lives", () => {
+  const MAX = 3600;
+
+  it.each([
+    ["as long as may be", { iat: NOW_SECONDS - 60, exp: NOW_SECONDS - 60 + MAX }],
+    ["as long as may be, by a clock that is ahead", { iat: NOW_SECONDS + 4, exp: NOW_SECONDS + 4 + MAX }],
+    ["without a beginning, with so much left", { exp: NOW_SECONDS + MAX }],
+  ])("is accepted %s", async (_which, times) => {
+    const verifier = await verifierOf({ maxLifetimeSeconds: MAX });
+    expect((await verifier.verify(await sign({ sub: "u1", ...times }))).principal.userId).toBe("u1");
+  });
+
+  it.each([
+    ["longer", { iat: NOW_SECONDS - 60, exp: NOW_SECONDS + MAX }],
+    ["longer, and is over soon", { iat: NOW_SECONDS - 10 * MAX, exp: NOW_SECONDS + 10 }],
+    ["longer, from a time to come", { iat: NOW_SECONDS + 9 * MAX, exp: NOW_SECONDS + 10 * MAX }],
+    ["longer, without a beginning", { exp: NOW_SECONDS + MAX + 60 }],
+    ["for ever", { iat: NOW_SECONDS }],
+  ])("is refused %s than its revocation would be kept", async (_which, times) => {
+    const verifier = await verifierOf({ maxLifetimeSeconds: MAX });
+    const refusal = await refusalOf(verifier, await sign({ sub: "u1", ...times }));
+    expect(refusal).toMatchObject({ reason: "lifetime", kind: "unauthenticated" });
+  });
+});
+
 describe("JwtVerifier.create", () => {
   it("refuses a secret below 32 bytes and names what to set", async () => {
     await expect(verifierOf({ socketSecret: "x".repeat(31) })).rejects.toThrow(/JWT_SOCKET_SECRET.*31.*32/);

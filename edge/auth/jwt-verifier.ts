@@ -7,6 +7,7 @@
  * raw strings are the same token.
  */
 import { decodeProtectedHeader, errors, jwtVerify, type CryptoKey, type JWTPayload } from "jose";
+import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import { AuthenticationError } from "./authentication-error.js";
 import { JwksKeys, type JwksTiming } from "./jwks-keys.js";
 import type { PublicKeyAlgorithm } from "./key-set.js";
@@ -27,6 +28,8 @@ export interface JwtOptions extends ClaimNames {
   readonly audience?: string | undefined;
   /** How far the issuer's clock may be off. */
   readonly clockToleranceSeconds: number;
+  /** A token that lives longer is refused: it would outlive its revocation. Absent: it may live for ever. */
+  readonly maxLifetimeSeconds?: number | undefined;
 }
 
 export const DEFAULT_JWT_OPTIONS: JwtOptions = {
@@ -95,7 +98,9 @@ export class JwtVerifier implements TokenVerifier {
 
   async verify(token: string): Promise<VerifiedToken> {
     try {
-      return { principal: principalOf(await this.#verifiedPayload(token), this.#options) };
+      const principal = principalOf(await this.#verifiedPayload(token), this.#options);
+      this.#checkLifetime(principal);
+      return { principal };
     } catch (error) {
       throw toAuthenticationError(error);
     }
@@ -104,6 +109,18 @@ export class JwtVerifier implements TokenVerifier {
   /** Ends what runs in the background. */
   close(): void {
     this.#jwks?.close();
+  }
+
+  /** From when it was issued; who does not say, or says a time to come, has as long to live as is left. */
+  #checkLifetime({ issuedAt, expiresAt }: Principal): void {
+    const { maxLifetimeSeconds, clockToleranceSeconds } = this.#options;
+    if (maxLifetimeSeconds === undefined) return;
+    const nowSeconds = this.#nowMs() / 1000;
+    const fromSeconds = issuedAt === 0 ? nowSeconds : Math.min(issuedAt, nowSeconds);
+    const lifetimeSeconds = expiresAt === 0 ? Infinity : expiresAt - fromSeconds;
+    if (lifetimeSeconds <= maxLifetimeSeconds + clockToleranceSeconds) return;
+    const why = `the token lives longer than the ${maxLifetimeSeconds} seconds that are accepted here`;
+    throw new AuthenticationError("lifetime", expiresAt === 0 ? "the token has no end (exp)" : why);
   }
 
   async #verifiedPayload(token: string): Promise<JWTPayload> {

@@ -35,7 +35,7 @@ export function readLogic(
     },
     sessionTtlMs: reader.get(logicVariables.sessionTtlMs),
     tokens: {
-      maxTokenLifetimeMs: reader.get(logicVariables.maxTokenLifetimeMs),
+      maxTokenLifetimeMs: reader.get(tokenVariables.maxTokenLifetimeMs),
       maxRevocations: reader.get(logicVariables.maxRevocations),
     },
     merchantClaim: reader.get(tokenVariables.merchantClaim),

@@ -66,6 +66,7 @@ function readJwt(reader: EnvironmentReader, developmentSecret: string | undefine
     issuer: reader.get(tokenVariables.issuer),
     audience: reader.get(tokenVariables.audience),
     clockToleranceSeconds: reader.get(tokenVariables.clockToleranceMs) / 1000,
+    maxLifetimeSeconds: reader.get(tokenVariables.maxTokenLifetimeMs) / 1000,
     userClaim: reader.get(tokenVariables.userClaim),
     roleClaim: reader.get(tokenVariables.roleClaim),
     appClaim: reader.get(tokenVariables.appClaim),

@@ -27,5 +27,7 @@ export async function makeDemoTokens(
 }
 
 function signDemo(role: string, jwt: JwtOptions, secret: string, nowMs: number): Promise<string> {
-  return signToken({ sub: `demo-${role}`, role, ttlSeconds: TTL_SECONDS }, { ...jwt, secret }, nowMs);
+  // Longer ones would be refused.
+  const ttlSeconds = Math.min(TTL_SECONDS, jwt.maxLifetimeSeconds ?? TTL_SECONDS);
+  return signToken({ sub: `demo-${role}`, role, ttlSeconds }, { ...jwt, secret }, nowMs);
 }

@@ -85,6 +85,7 @@ describe("what cannot be done is said, with exit code 2 and no token", () => {
     [["--role", "customer"], { JWT_SECRET: SECRET }, "--sub must be"],
     [["--sub", "u1", "--ttl", "1h"], { JWT_SECRET: SECRET }, "--ttl must be"],
     [["--sub", "u1", "--ttl", "0"], { JWT_SECRET: SECRET }, "--ttl must be"],
+    [["--sub", "u1", "--ttl", "86401"], { JWT_SECRET: SECRET }, "raise MAX_TOKEN_LIFETIME"],
     [["--sub", "u1", "--claims", "[]"], { JWT_SECRET: SECRET }, "--claims must be a JSON object"],
     [["--sub", "u1", "--rolle", "x"], { JWT_SECRET: SECRET }, "--rolle"],
   ])("%j with %j", async (args, environment, message) => {

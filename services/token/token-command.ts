@@ -33,7 +33,7 @@ Usage: npm run token -- --sub u1 [--role customer] [--ttl 3600] [--app shop] [--
   --claims  more claims, as a JSON object
 
 The secret is JWT_SOCKET_SECRET, else JWT_SECRET, from the environment or from .env. JWT_USER_CLAIM,
-JWT_ROLE_CLAIM, JWT_APP_CLAIM, JWT_ISSUER and JWT_AUDIENCE count as they do for the gateway.
+JWT_ROLE_CLAIM, JWT_APP_CLAIM, JWT_ISSUER, JWT_AUDIENCE and MAX_TOKEN_LIFETIME count as they do for the gateway.
 `;
 
 /** A fault of whoever called. */
@@ -47,7 +47,13 @@ export async function runTokenCommand(
   try {
     const subject = readArguments(args);
     if (subject === undefined) return { exitCode: 0, output: HELP, errors: "" };
-    const token = await signToken(subject, readSigning(environment), nowMs);
+    const signing = readSigning(environment);
+    if (subject.ttlSeconds > signing.maxLifetimeSeconds) {
+      throw new UsageError(
+        `the gateway refuses tokens that live longer than ${signing.maxLifetimeSeconds} seconds: give a shorter --ttl, or raise MAX_TOKEN_LIFETIME`,
+      );
+    }
+    const token = await signToken(subject, signing, nowMs);
     return { exitCode: 0, output: `${token}\n`, errors: "" };
   } catch (error) {
     if (error instanceof UsageError || error instanceof ConfigurationError) {
@@ -100,7 +106,7 @@ function readClaims(claims: string | undefined): TokenSubject["claims"] {
   return parsed;
 }
 
-function readSigning(environment: Environment): SigningOptions {
+function readSigning(environment: Environment): SigningOptions & { readonly maxLifetimeSeconds: number } {
   const reader = new EnvironmentReader("edge", environment);
   const { socketSecret, sharedSecret, userClaim, roleClaim, appClaim, issuer, audience } = tokenVariables;
   const shared = reader.get(sharedSecret);
@@ -111,6 +117,7 @@ function readSigning(environment: Environment): SigningOptions {
     appClaim: reader.get(appClaim),
     issuer: reader.get(issuer),
     audience: reader.get(audience),
+    maxLifetimeSeconds: reader.get(tokenVariables.maxTokenLifetimeMs) / 1000,
   };
   reader.finish();
   const { secret } = options;

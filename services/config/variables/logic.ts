@@ -110,11 +110,6 @@ export const logicVariables = {
     about:
       "What happens at MAX_SESSIONS_PER_USER: the user's oldest session is closed, or the new one refused.",
   }),
-  maxTokenLifetimeMs: withDefault("MAX_TOKEN_LIFETIME", duration({ min: "1s", max: "400d" }), {
-    default: "24h",
-    usedBy: FANOUTS,
-    about: "No token lives longer than this: so long revocations are kept.",
-  }),
   maxRevocations: withDefault("MAX_REVOCATIONS", integer({ min: 1, max: 10_000_000 }), {
     default: "100000",
     usedBy: FANOUTS,

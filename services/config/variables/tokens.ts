@@ -75,6 +75,11 @@ export const tokenVariables = {
     usedBy: EDGES,
     about: "The app of tokens that name none.",
   }),
+  maxTokenLifetimeMs: withDefault("MAX_TOKEN_LIFETIME", duration({ min: "1s", max: "400d" }), {
+    default: "24h",
+    usedBy: EVERY_PROCESS,
+    about: "Tokens that live longer, or for ever, are refused: so long revocations are kept.",
+  }),
   tokenExpiryWarningMs: withDefault("TOKEN_EXPIRY_WARNING", orZero(duration({ min: "1s", max: "1d" })), {
     default: "5m",
     usedBy: EDGES,
