@@ -153,8 +153,11 @@ export class ResumableKeeper {
           this.#hurried.add(record);
           return;
         case "superseded":
+          this.#forget(record);
+          return;
         case "removed":
           this.#forget(record);
+          record.onRemoved?.();
           return;
         case "replaced":
           this.#forget(record);

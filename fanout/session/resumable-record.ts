@@ -33,6 +33,8 @@ export class ResumableRecord {
   onChange: (() => void) | undefined;
   /** Told once the session was resumed on another connection. */
   onReplaced: (() => void) | undefined;
+  /** Told once the store says that the session was ended. */
+  onRemoved: (() => void) | undefined;
 
   constructor(options: ResumableRecordOptions) {
     const { app, userId, connectionId } = options;

@@ -37,6 +37,7 @@ import { Session } from "./session.js";
 import type { SessionOpener } from "./session-opener.js";
 import { SessionRefused } from "./session-refused.js";
 import { channelsOf, readState, UNREADABLE } from "./session-state.js";
+import { ENDED_MESSAGE } from "./handlers/devices.js";
 import { REPLACED_MESSAGE, type SessionResumer } from "./session-resumer.js";
 import type { TokenChecks } from "./token-checks.js";
 import type { TokenWatch } from "./token-watch.js";
@@ -123,6 +124,8 @@ export class SessionHost {
     });
     if (snapshot?.lastLocation) session.locationTrack = { accepted: snapshot.lastLocation, doubts: 0 };
     session.resumable.onReplaced = () => session.close(CloseCode.REPLACED, REPLACED_MESSAGE);
+    // Where the word of it was lost, or the session was on its way to another home.
+    session.resumable.onRemoved = () => session.close(CloseCode.KICKED, ENDED_MESSAGE);
     session.onFollowing = this.#options.presence.followingOf(session);
     this.#add(session);
     // What is said to the user of a live socket must be heard also while it waits; a new one is not there yet.
@@ -370,6 +373,7 @@ export class SessionHost {
     session.end();
     this.#options.tokens.left(session);
     session.resumable.onReplaced = undefined;
+    session.resumable.onRemoved = undefined;
     this.#options.resumables.flush(session.resumable);
     this.#options.allowances.leave(session.principal);
     const { app, userId } = session.principal;

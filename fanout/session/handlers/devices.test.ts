@@ -102,6 +102,17 @@ describe("a user's devices", () => {
     expect(core.fanout.tokens.revocations.size).toBe(0);
   });
 
+  it("are closed by the next save of their home where the word of their end is lost", async () => {
+    elsewhere.open(6, { userId: "u1", tokenId: "t-phone" }, { connectionId: "c-tab" });
+    await untilHeard(elsewhere, 6, "subscribed user:u1");
+    const tells = vi.spyOn(core.broker, "tell").mockResolvedValue();
+    endDevice(sessionOf(elsewhere, 6).sessionId);
+    await untilHeard(edge, 1, "reply");
+    expect([tells.mock.calls.length, closes(elsewhere)]).toEqual([1, []]);
+    elsewhere.subscribe(6, "public:news");
+    await vi.waitFor(() => expect(closes(elsewhere)).toEqual([[6, 4203]]));
+  });
+
   it("may be one's own: answered first, then closed", async () => {
     endDevice(sessionOf(edge, 1).sessionId);
     await vi.waitFor(() => expect(closes(edge)).toEqual([[1, 4203]]));

@@ -14,7 +14,7 @@ import type { ResumableSessions } from "../resumable-sessions.js";
 import type { Session } from "../session.js";
 import type { SessionRegistry } from "../session-registry.js";
 
-const ENDED_MESSAGE = "ended by its user";
+export const ENDED_MESSAGE = "ended by its user";
 const MAX_SESSION_ID_LENGTH = 128;
 const DONE: ServerBody = { $case: "reply", value: { position: undefined, id: "", timeMs: 0 } };
 
