@@ -46,8 +46,8 @@ export type SaveOutcome =
   /** Nothing was saved: it was removed. */
   | "removed";
 
-/** So long what was removed is told from what was lost: its home hears of the end within moments. */
-export const REMOVED_FOR_MS = 600_000;
+/** So long what was removed is told from what was lost: a home that missed the word asks with the hourly refresh. */
+export const REMOVED_FOR_MS = 2 * 3_600_000;
 
 export interface ResumeClaim extends SessionOwner {
   readonly sessionId: string;
