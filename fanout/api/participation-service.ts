@@ -19,6 +19,7 @@ import type { Channel } from "#fanout/channel/channel.js";
 import type { Directory, Participation, Relation as RelationName } from "#fanout/directory/directory.js";
 import { isMerchantParty } from "#fanout/directory/merchant-party.js";
 import type { Participations } from "#fanout/directory/participations.js";
+import { PART_KINDS } from "#fanout/policy/policy.js";
 import type { StoreClock } from "#fanout/store-clock.js";
 import { apiMethod, type ApiCall, type ApiMethod } from "./api-method.js";
 import { checkBatch, FieldCheck } from "./field-check.js";
@@ -121,6 +122,7 @@ function readParticipant(message: ParticipationMessage, check: FieldCheck) {
 function readGrant(message: ParticipationMessage, check: FieldCheck, nowMs: number): Participation {
   const { channel, kind, userId } = readParticipant(message, check);
   if (channel.kind === "user") check.fail("channel", "a user's own channel has no other participants");
+  if (!PART_KINDS.has(channel.kind)) check.fail("channel", `nobody takes part in a ${channel.kind} channel`);
   const relation =
     relationOf(message.relation) ?? check.fail("relation", "how the user takes part must be said");
   if (isMerchantParty(userId) && relation !== "merchant") check.fail("relation", "it is a merchant's");

@@ -10,6 +10,7 @@ import {
   may,
   needsPart,
   OWN_KINDS,
+  PART_KINDS,
   PERMISSIONS,
   type Ability,
   type Operation,
@@ -121,6 +122,7 @@ describe("the table of permissions", () => {
   it("says where messages are said, and what is followed unasked", () => {
     expect([...CHAT_KINDS].sort()).toEqual([...TALKED_IN].sort());
     expect([...OWN_KINDS].sort()).toEqual([...TALKED_IN, "notification"].sort());
+    expect([...PART_KINDS].sort()).toEqual([...TALKED_IN, "notification", "presence"].sort());
   });
 });
 

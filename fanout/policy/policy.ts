@@ -145,6 +145,13 @@ export const CHAT_KINDS: ReadonlySet<string> = kindsWhere("publish");
 /** The kinds that one can be granted a part in, and so be brought into unasked (`follow_own`). */
 export const OWN_KINDS: ReadonlySet<string> = kindsWhere("join");
 
+/** The kinds in which a part means something. */
+export const PART_KINDS: ReadonlySet<string> = new Set(
+  Object.entries(PERMISSIONS.named).flatMap(([kind, ties]) =>
+    BY_PART.some((tie) => ties[tie]) ? [kind] : [],
+  ),
+);
+
 function kindsWhere(operation: Operation): ReadonlySet<string> {
   const rows = Object.entries(PERMISSIONS.named);
   return new Set(rows.filter(([, ties]) => ties.owner?.[operation] === true).map(([kind]) => kind));

@@ -85,6 +85,7 @@ describe("Grant", () => {
     ["no user", { user_id: "" }, "INVALID_ARGUMENT", "user_id"],
     ["a colon in the user id", { user_id: "user:1" }, "INVALID_ARGUMENT", "user_id"],
     ["a kind that is not", { channel: "planet:3" }, "NOT_FOUND", "channel"],
+    ["a part that would mean nothing", { channel: "role:porter" }, "INVALID_ARGUMENT", "channel"],
     ["another user's own channel", { channel: "user:u2" }, "INVALID_ARGUMENT", "channel"],
   ])("refuses %s, and grants what stands beside it", async (_, fault, code, field) => {
     const { response } = await participations("Grant", [
