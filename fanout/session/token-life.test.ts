@@ -103,6 +103,18 @@ describe("a token on a live socket", () => {
     expect(edge.itemsOf("refresh")).toEqual([]);
   });
 
+  it.each([
+    ["", "the token is for another role: connect again"],
+    ["driver", "the user type is not the token's role"],
+  ])("of another role by the edge's word is refused for what its client has said: %j", async (said, why) => {
+    await open(1);
+    const { session, upSequence } = await authenticate(1, { userType: said });
+    const error = new GatewayError("permission_denied", "the user type is not the token's role").toMessage();
+    edge.say({ $case: "verified", value: { session, upSequence, result: { $case: "error", value: error } } });
+    await untilHeard(edge, 1, "error 2");
+    expect(lastError(1)).toMatchObject({ message: why, field: "authenticate.token" });
+  });
+
   it("that is empty is refused without a question", async () => {
     await open(1);
     edge.request(1, { $case: "authenticate", value: { ...AUTHENTICATE, token: "" } });

@@ -24,8 +24,14 @@ export function authenticateHandler(options: {
   return async ({ session }, { token, userType }) => {
     const before = session.principal;
     if (token === "") throw new GatewayError("invalid_argument", "a token must be given", { field: FIELD });
-    // A role that the client had chosen itself is chosen again: the token alone would not say it.
-    const principal = await options.checks.ask(session, token, userType === "" ? before.role : userType);
+    const principal = await options.checks
+      // A role that the client had chosen itself is chosen again: the token alone would not say it.
+      .ask(session, token, userType === "" ? before.role : userType)
+      .catch((thrown: unknown) => {
+        // The client has named no user type that the token could contradict.
+        const isOfRole = thrown instanceof GatewayError && thrown.kind === "permission_denied";
+        throw isOfRole && userType === "" ? forAnotherRole() : thrown;
+      });
     if (session.isEnded) throw new GatewayError("unavailable", "the session lives elsewhere");
     mustBeSame(before, principal);
     if (options.revocations.revokes(principal)) {
@@ -44,9 +50,11 @@ function mustBeSame(before: Principal, now: Principal): void {
       field: FIELD,
     });
   }
-  if (now.role !== before.role) {
-    throw new GatewayError("permission_denied", "the token is for another role: connect again", {
-      field: FIELD,
-    });
-  }
+  if (now.role !== before.role) throw forAnotherRole();
+}
+
+function forAnotherRole(): GatewayError {
+  return new GatewayError("permission_denied", "the token is for another role: connect again", {
+    field: FIELD,
+  });
 }
