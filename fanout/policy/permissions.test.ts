@@ -86,6 +86,21 @@ function isGranted(role: string, kind: string, tie: (typeof TIES)[number], opera
   return Object.entries(ties).some(([name, may]) => held.has(name) && may[operation] === true);
 }
 
+/** Whether each operation was denied, in the order of the table. */
+async function deniedIn(at: FakeEdge, session: number, channel: Channel): Promise<readonly boolean[]> {
+  const denied: boolean[] = [];
+  for (const bodyOf of Object.values(OPERATIONS)) {
+    const answered = at.framesOf(session).filter(({ replyTo }) => replyTo !== 0).length;
+    at.request(session, bodyOf(channel.name));
+    await vi.waitFor(() => {
+      const answer = at.framesOf(session).filter(({ replyTo }) => replyTo !== 0)[answered]?.body;
+      expect(answer).toBeDefined();
+      denied.push(answer?.$case === "error" && answer.value.code === PERMISSION_DENIED);
+    }, SOON);
+  }
+  return denied;
+}
+
 describe.each(ROLES)("as %s", (role) => {
   describe.each(TIES)("tied by %s", (tie) => {
     it.each([...CHANNEL_KINDS.keys()])("in a channel of the kind %s", async (kind) => {
@@ -132,6 +147,49 @@ describe("a part that ends", () => {
     await core.participations.end(channel, userId);
     await vi.waitFor(() => expect(edge.heard(session)).toContain(`unsubscribed ${channel.name}`));
     expect(edge.framesOf(session).at(-1)?.body).toMatchObject({ value: { reason: 2 } });
+  });
+
+  const COMES_BACK = ["by a resume elsewhere", "at another home"] as const;
+
+  describe.each(COMES_BACK)("while its user comes back %s", (how) => {
+    it.each(KINDS)("is over there in a channel of the kind %s, and another one counts", async (kind) => {
+      const elsewhere = core.edgeElsewhere();
+      sessions += 1;
+      const session = sessions;
+      const userId = `u${session}`;
+      const channel = channelOf("default", kind, `of-${userId}`);
+      await core.grant(channel, userId, "member");
+      edge.open(session, { userId }, { connectionId: `c-${userId}` });
+      edge.subscribe(session, channel.name);
+      await vi.waitFor(() => expect(edge.heard(session)).toContain(`subscribed ${channel.name}`), SOON);
+      if (how === "at another home") {
+        edge.say({ $case: "release", value: { session } });
+        const state = await vi.waitFor(() => {
+          const released = edge.itemsOf("released").find((each) => each.session === session);
+          expect(released).toBeDefined();
+          return released?.state ?? new Uint8Array();
+        }, SOON);
+        await core.participations.end(channel, userId);
+        // The frame that brought it in is the first.
+        elsewhere.open(session, { userId }, { connectionId: `c-${userId}`, state, nextUpSequence: 2 });
+      } else {
+        const welcome = edge.framesOf(session)[0]?.body;
+        const resumeToken = welcome?.$case === "welcome" ? welcome.value.resumeToken : "";
+        edge.say({ $case: "close", value: { session, reason: "client" } });
+        await core.participations.end(channel, userId);
+        elsewhere.open(session, { userId }, { connectionId: `d-${userId}`, awaitsResume: true });
+        elsewhere.request(session, { $case: "resume", value: { resumeToken, positions: {} } });
+      }
+      await vi.waitFor(() => {
+        expect(elsewhere.heard(session)).toContain(`unsubscribed ${channel.name}`);
+      }, SOON);
+      expect(new Set(await deniedIn(elsewhere, session, channel))).toEqual(new Set([true]));
+      await core.grant(channel, userId, "member");
+      const expected = (Object.keys(OPERATIONS) as Operation[]).map(
+        (operation) => !isGranted("customer", kind, "member", operation),
+      );
+      expect(await deniedIn(elsewhere, session, channel)).toEqual(expected);
+    });
   });
 
   it("ends what was watched by what two users shared, whichever of them leaves it", async () => {
