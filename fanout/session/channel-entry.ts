@@ -114,6 +114,7 @@ export class ChannelEntry {
       const way = { isDone: false };
       while (!way.isDone && !isUnwanted()) {
         const { signals } = followed;
+        const { principal } = session;
         const partEndsAtMs = await checkMayFollow(relations, session, channel, isContinued);
         await prepare?.(followed);
         await replay({
@@ -124,8 +125,9 @@ export class ChannelEntry {
           ...(budget && { budget }),
           ...(isOver && { isOver }),
           whenCaughtUp: (missed) => {
-            // Permission may have ended since it was checked: then it is checked again.
-            if (followed.signals !== signals || isUnwanted()) {
+            // Permission may have ended since it was checked, or the token changed: then it is checked again.
+            const isChecked = followed.signals === signals && session.principal === principal;
+            if (!isChecked || isUnwanted()) {
               budget?.giveBack(missed.bytes);
               return;
             }

@@ -5,7 +5,7 @@ import { channelOf, type Channel } from "#fanout/channel/channel.js";
 import { PartUnknownError } from "#fanout/directory/directory.js";
 import { comeBack, heardOf, leave, tokenOf, untilHeard, untilResumed } from "#test/support/coming-back.js";
 import type { FakeEdge } from "#test/support/fake-edge.js";
-import { FanoutCore, order } from "#test/support/fanout-core.js";
+import { FanoutCore, gate, order } from "#test/support/fanout-core.js";
 import { MAX_OWN_CHANNELS } from "./own-following.js";
 
 let core: FanoutCore;
@@ -158,6 +158,20 @@ describe("a merchant's session", () => {
   const merchant = (session: number, claims: object, role = "merchant"): void =>
     edge.open(session, { userId: `m${session}`, role, claimsJson: JSON.stringify(claims) }, OWN);
 
+  /** The first session goes on with another token. */
+  async function refresh(checking: FakeEdge, next: Partial<Principal>): Promise<void> {
+    const said = { deviceId: "", platform: "", userType: "", resumes: false, followOwn: false };
+    checking.request(1, { $case: "authenticate", value: { token: "jwt", ...said } });
+    const request = await vi.waitFor(() => {
+      const [asked] = checking.itemsOf("verify");
+      if (asked === undefined) throw new Error("the edge was not asked");
+      return asked;
+    });
+    const value = Principal.fromPartial({ app: "default", ...next });
+    const result = { $case: "principal", value } as const;
+    checking.say({ $case: "verified", value: { session: 1, upSequence: request.upSequence, result } });
+  }
+
   it("follows the orders of the restaurant that its token names, and no other's", async () => {
     await core.grant(order("1"), "merchant:r1", "merchant");
     await core.grant(order("2"), "merchant:r2", "merchant");
@@ -175,25 +189,34 @@ describe("a merchant's session", () => {
     expect(edge.heard(2)).toEqual(["welcome", "subscribed user:m2", "error 2"]);
   });
 
+  it("is not left in a channel that it was on its way into by the restaurant of the token before", async () => {
+    await core.grant(order("1"), "merchant:r1", "merchant");
+    const store = gate();
+    const read = core.directory.participation.bind(core.directory);
+    const reads = vi.spyOn(core.directory, "participation").mockImplementation(async (...asked) => {
+      const part = await read(...asked);
+      await store.opened;
+      return part;
+    });
+    const checking = core.checkingEdge();
+    const principal = { userId: "m1", role: "merchant" };
+    checking.open(1, { ...principal, claimsJson: '{"restaurant":"r1"}' }, OWN);
+    await vi.waitFor(() => expect(reads).toHaveBeenCalled());
+    await refresh(checking, { ...principal, claimsJson: '{"restaurant":"r2"}' });
+    await untilHeard(checking, 1, "reply");
+    store.open();
+    await core.grant(order("2"), "merchant:r2", "merchant");
+    await untilHeard(checking, 1, "subscribed order:2");
+    expect(checking.heard(1)).not.toContain("subscribed order:1");
+  });
+
   it("goes on with the restaurant of another token", async () => {
     const checking = core.checkingEdge();
     for (const id of ["1", "2"]) await core.grant(order(id), `merchant:r${id}`, "merchant");
     const principal = { userId: "m1", role: "merchant" };
     checking.open(1, { ...principal, claimsJson: '{"restaurant":"r1"}' }, OWN);
     await untilHeard(checking, 1, "subscribed order:1");
-    const said = { deviceId: "", platform: "", userType: "", resumes: false, followOwn: false };
-    checking.request(1, { $case: "authenticate", value: { token: "jwt", ...said } });
-    const request = await vi.waitFor(() => {
-      const [asked] = checking.itemsOf("verify");
-      if (asked === undefined) throw new Error("the edge was not asked");
-      return asked;
-    });
-    const next = { app: "default", ...principal, claimsJson: '{"restaurant":"r2"}' };
-    const result = { $case: "principal", value: Principal.fromPartial(next) } as const;
-    checking.say({
-      $case: "verified",
-      value: { session: 1, upSequence: request.upSequence, result },
-    });
+    await refresh(checking, { ...principal, claimsJson: '{"restaurant":"r2"}' });
     await untilHeard(checking, 1, "unsubscribed order:1");
     await untilHeard(checking, 1, "subscribed order:2");
     await core.grant(order("3"), "merchant:r1", "merchant");

@@ -58,6 +58,18 @@ it("a part in a followed channel is read once, and again behind each signal", as
   expect(asked).toHaveBeenCalledTimes(3);
 });
 
+it("a part is read again where the session goes on with another token", async () => {
+  await follow().active();
+  await directory.grant({ channel, userId: "merchant:r1", relation: "merchant", expiresAtMs: 5_000 });
+  const relations = new GrantedRelations({ directory, merchantClaim: "restaurant" });
+  participations = new OwnParticipations({ relations, clock: { nowUs: () => nowMs * 1000 } });
+  const principal = { ...session.principal, userId: "m1", role: "merchant" };
+  session.refresh({ ...principal, claimsJson: '{"restaurant":"r1"}' });
+  expect(await relation()).toBe("merchant");
+  session.refresh({ ...principal, claimsJson: '{"restaurant":"r2"}' });
+  expect(await relation()).toBeUndefined();
+});
+
 it("a signal that comes while the directory is asked puts the answer in doubt", async () => {
   const followed = follow();
   await followed.active();

@@ -4,6 +4,7 @@
  * fanouts that follow. So a message costs no look-up, and a part that ended counts until its signal is here,
  * as it does for following. In a channel that is not followed no signal is heard: the directory is always asked.
  */
+import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import type { FollowedChannel } from "#fanout/channel/followed-channel.js";
 import type { Participation } from "#fanout/directory/directory.js";
@@ -13,6 +14,8 @@ import type { StoreClock } from "#fanout/store-clock.js";
 import type { Session } from "./session.js";
 
 interface KnownPart {
+  /** Whose, by the token of then. */
+  readonly principal: Principal;
   readonly participation: Participation | undefined;
   /** The channel's count of signals before the directory was asked. */
   readonly signals: number;
@@ -41,12 +44,13 @@ export class OwnParticipations {
     if (followed?.isActive !== true) return this.#relations.partOf(principal, channel);
 
     const known = this.#known.get(session)?.get(followed);
-    if (known?.signals === followed.signals && !this.#hasExpired(known)) return known.participation;
+    const isKnown = known?.signals === followed.signals && known.principal === principal;
+    if (isKnown && !this.#hasExpired(known)) return known.participation;
     const { signals } = followed;
     const participation = await this.#relations.partOf(principal, channel);
     const parts = this.#known.get(session) ?? new WeakMap<FollowedChannel, KnownPart>();
     this.#known.set(session, parts);
-    parts.set(followed, { participation, signals });
+    parts.set(followed, { principal, participation, signals });
     return participation;
   }
 
