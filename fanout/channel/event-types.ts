@@ -42,9 +42,10 @@ export function conflationKey(body: EventBody): string {
     case "presence":
       return `presence:${body.value.userId}`;
     case "receipt": {
-      const { userId, kind, upTo, number } = body.value;
-      // One mark for each user and kind; a single message's receipt stands beside it.
-      return upTo ? `receipt:${kind}:${userId}` : `receipt:${kind}:${userId}:${number}`;
+      const { userId, kind, upTo } = body.value;
+      // One mark for each user and kind. Beside it stand all single messages together: each by itself would fill the
+      // channel's room.
+      return upTo ? `receipt:${kind}:${userId}` : `receipt:${kind}:${userId}:singles`;
     }
     case "unread":
       return `unread:${body.value.channel}`;

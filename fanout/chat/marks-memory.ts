@@ -41,7 +41,7 @@ export class MemoryChatMarks implements ChatMarks {
     else raiseOne(record.delivered, userId, { number, upTo });
     return {
       standing: standing(channel, userId, record),
-      isUpTo: markOf(record[kind], userId).upTo >= number,
+      mark: markOf(record[kind], userId),
       markedUsers: record.delivered.size,
     };
   }

@@ -64,7 +64,7 @@ export class RedisChatMarks implements ChatMarks {
     if (outcome === "full") throw tooManyMarks();
     const [own] = standings;
     if (own === undefined) throw new TypeError("raise-marks.lua answered without the user's standing");
-    return { standing: own.standing, isUpTo: own.marks[kind].upTo >= number, markedUsers };
+    return { standing: own.standing, mark: own.marks[kind], markedUsers };
   }
 
   async standings(channels: readonly Channel[], userId: string): Promise<readonly Standing[]> {

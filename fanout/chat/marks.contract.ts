@@ -78,9 +78,12 @@ export function describeChatMarks(name: string, makeHarness: () => Promise<ChatM
 
     it("grow, and never go back", async () => {
       await say(5);
-      expect(await raise("u2", "read", 4)).toMatchObject({ isUpTo: true, standing: { unread: 1 } });
-      expect(await raise("u2", "read", 2)).toMatchObject({ isUpTo: true, standing: { readNumber: 4 } });
-      expect(await raise("u2", "read", 4, false)).toMatchObject({ isUpTo: true, standing: { unread: 1 } });
+      expect(await raise("u2", "read", 4)).toMatchObject({ mark: { upTo: 4 }, standing: { unread: 1 } });
+      expect(await raise("u2", "read", 2)).toMatchObject({ mark: { upTo: 4 }, standing: { readNumber: 4 } });
+      expect(await raise("u2", "read", 4, false)).toMatchObject({
+        mark: { upTo: 4, singles: [] },
+        standing: { unread: 1 },
+      });
       expect((await standing("u2"))?.readNumber).toBe(4);
     });
 
@@ -95,7 +98,7 @@ export function describeChatMarks(name: string, makeHarness: () => Promise<ChatM
     it("keep single messages above the mark, until it reaches them", async () => {
       await say(6);
       expect(await raise("u2", "read", 5, false)).toMatchObject({
-        isUpTo: false,
+        mark: { upTo: 0, singles: [5] },
         standing: { readNumber: 0, unread: 5 },
       });
       await raise("u2", "read", 3, false);
@@ -103,10 +106,13 @@ export function describeChatMarks(name: string, makeHarness: () => Promise<ChatM
       expect(await standing("u2")).toMatchObject({ readNumber: 0, unread: 4 });
       expect(await raise("u2", "read", 2)).toMatchObject({ standing: { readNumber: 3, unread: 2 } });
       expect(await raise("u2", "read", 4, false)).toMatchObject({
-        isUpTo: true,
+        mark: { upTo: 5, singles: [] },
         standing: { readNumber: 5 },
       });
-      expect(await raise("u2", "read", 6, false)).toMatchObject({ isUpTo: true, standing: { unread: 0 } });
+      expect(await raise("u2", "read", 6, false)).toMatchObject({
+        mark: { upTo: 6 },
+        standing: { unread: 0 },
+      });
     });
 
     it("close the lowest gap where more single messages are marked than are kept", async () => {

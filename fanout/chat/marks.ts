@@ -8,6 +8,7 @@
  */
 import { GatewayError } from "#proto/errors.js";
 import type { Channel } from "#fanout/channel/channel.js";
+import type { Mark } from "./mark.js";
 
 /** Users of one channel whose marks are kept. */
 export const MAX_MARKED_USERS = 10_000;
@@ -34,8 +35,8 @@ export interface Standing {
 
 export interface MarksRaised {
   readonly standing: Standing;
-  /** Whether all messages up to this one are marked now; false: this one, but not all before it. */
-  readonly isUpTo: boolean;
+  /** All that the user has marked of this kind now. */
+  readonly mark: Mark;
   /** Of how many users the channel has marks. */
   readonly markedUsers: number;
 }

@@ -28,7 +28,8 @@ describe("receipts", () => {
     await ben.confirm(id, DELIVERED);
     await until(() => expect(ann.told("receipt")).toHaveLength(1));
     await ben.confirm(id, READ);
-    const receipt = { userId: "ben", messageId: id, upTo: true, number: 1 };
+    const marked = { upToNumber: 1, singleNumbers: [] };
+    const receipt = { userId: "ben", messageId: id, upTo: true, number: 1, ...marked };
     await until(() =>
       expect(ann.told("receipt")).toEqual([
         { ...receipt, kind: DELIVERED },
@@ -72,6 +73,29 @@ describe("receipts", () => {
     await ben.confirm(id, READ, { upTo: false });
     expect(await ben.unread(["order:42"])).toMatchObject([{ unread: 1, readNumber: 0 }]);
     await until(() => expect(ann.told("receipt")).toMatchObject([{ messageId: id, upTo: false, number: 2 }]));
+  });
+
+  it("for single messages are all in one value, however many: none makes another lose its place", async () => {
+    const ids: string[] = [];
+    for (let count = 0; count < 9; count++) ids.push((await ann.say(TO_ORDER)).id);
+    await ben.confirm(ids[1] ?? "", READ);
+    for (const index of [8, 4, 6]) await ben.confirm(ids[index] ?? "", READ, { upTo: false });
+    const { latest } = await core.elsewhere.state(ORDER);
+    expect(latest.map(({ key }) => key)).toEqual(["receipt:2:ben", "receipt:2:ben:singles"]);
+    // Who comes later learns of all of them, also of those that came before the last.
+    await ann.follow(ORDER);
+    const subscribed = ann.frames.at(-1)?.body;
+    if (subscribed?.$case !== "subscribed") throw new Error("subscribed is last");
+    expect(subscribed.value.latest.map(({ body }) => body?.value)).toMatchObject([
+      { messageId: ids[1], upTo: true, number: 2, upToNumber: 2, singleNumbers: [] },
+      { messageId: ids[6], upTo: false, number: 7, upToNumber: 2, singleNumbers: [5, 7, 9] },
+    ]);
+    // One that is behind the mark is not told, also where the reader has written meanwhile.
+    await ben.say(TO_ORDER);
+    await ben.confirm(ids[0] ?? "", READ);
+    await ben.confirm(ids[8] ?? "", READ);
+    await until(() => expect(ann.told("receipt")).toMatchObject([{ number: 9, upTo: true, upToNumber: 10 }]));
+    expect(ann.told("receipt")[0]?.singleNumbers).toEqual([]);
   });
 
   it("are told when they are given again, where the first was kept but not told", async () => {

@@ -1,13 +1,15 @@
 /**
  * Receipts: a user's marks in a channel, and how the others hear of them. The mark is what is kept; it is told as
- * a latest value of the channel, one for each user and kind, which the next one replaces. So no history fills
- * with receipts, a reader of 500 messages costs one value, and who comes later gets the newest with `subscribed`.
- * Where many users have marks they are kept, but not told: readers times readers would have to hear of them.
+ * a latest value of the channel, one for each user and kind, which the next one replaces; another has all single
+ * messages together. So a reader of 500 messages costs one value and no reader more than four, no history fills
+ * with receipts, and who comes later gets the newest with `subscribed`. Where many users have marks they are kept,
+ * but not told: readers times readers would have to hear of them.
  */
 import { Event, ReceiptKind } from "#proto/gen/realtime/client/v1/event.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { Author } from "./chat.js";
+import { marked, type Mark } from "./mark.js";
 import type { ChatMarks, MarkKind, Standing } from "./marks.js";
 import type { MessageId } from "./message-id.js";
 import type { UnreadTeller } from "./unread-teller.js";
@@ -53,21 +55,32 @@ export class Receipts {
     const { message, reader, kind, upTo } = receipt;
     const { marks, unread, counters } = this.#options;
     const { channel, number } = message;
-    const mark = { userId: reader.userId, kind, number, upTo };
-    const { standing, isUpTo, markedUsers } = await marks.raise(channel, mark);
+    const raise = { userId: reader.userId, kind, number, upTo };
+    const { standing, mark, markedUsers } = await marks.raise(channel, raise);
     counters.receipts += 1;
     if (markedUsers > MAX_TOLD_READERS) counters.receiptsNotTold += 1;
-    else await this.#tell(receipt, isUpTo);
+    else await this.#tell(receipt, mark);
     if (kind === "read") await unread.tell([standing]);
     return standing;
   }
 
-  async #tell(receipt: ReceiptGiven, upTo: boolean): Promise<void> {
+  async #tell(receipt: ReceiptGiven, mark: Mark): Promise<void> {
     const { message, reader, kind, correlationId, traceparent } = receipt;
     const { number, text: messageId, channel } = message;
     const event = Event.fromPartial({ sender: { ...reader }, correlationId, traceparent });
-    const value = { userId: reader.userId, kind: KINDS[kind], messageId, upTo, number };
+    const upTo = mark.upTo >= number;
+    const value = {
+      userId: reader.userId,
+      kind: KINDS[kind],
+      messageId,
+      upTo,
+      number,
+      upToNumber: mark.upTo,
+      singleNumbers: [...mark.singles],
+    };
     event.body = { $case: "receipt", value };
-    await this.#options.publisher.publish({ channel, event, version: number });
+    // A mark only grows: of two single messages the one with which more is marked is newer, and has the other.
+    const version = upTo ? number : marked(mark);
+    await this.#options.publisher.publish({ channel, event, version });
   }
 }

@@ -166,7 +166,8 @@ describe("receipts", () => {
     expect(await confirm(ReceiptKind.RECEIPT_KIND_DELIVERED)).toMatchObject({ $case: "reply" });
     expect(await confirm(ReceiptKind.RECEIPT_KIND_READ)).toMatchObject({ $case: "reply" });
     await until("both receipts", () => told(annsPhone, "receipt").length === 2);
-    const receipt = { userId: ben, messageId: last.id, upTo: true, number: 12 };
+    const marked = { upToNumber: 12, singleNumbers: [] };
+    const receipt = { userId: ben, messageId: last.id, upTo: true, number: 12, ...marked };
     expect(told(annsPhone, "receipt")).toEqual([
       { ...receipt, kind: ReceiptKind.RECEIPT_KIND_DELIVERED },
       { ...receipt, kind: ReceiptKind.RECEIPT_KIND_READ },

@@ -276,6 +276,10 @@ export interface ReceiptUpdate {
   upTo: boolean;
   /** The message's number: what `up_to` counts by. */
   number: number;
+  /** All that this user has marked, by this receipt and those before it: every message up to this number. 0: none. */
+  upToNumber: number;
+  /** And these single messages above it, growing; at most 64. One's own messages are among them. */
+  singleNumbers: number[];
 }
 
 /** How much of a channel a user has not read. One's own messages count as read. */
@@ -1749,7 +1753,7 @@ export const ChatDeleted: MessageFns<ChatDeleted> = {
 };
 
 function createBaseReceiptUpdate(): ReceiptUpdate {
-  return { userId: "", kind: 0, messageId: "", upTo: false, number: 0 };
+  return { userId: "", kind: 0, messageId: "", upTo: false, number: 0, upToNumber: 0, singleNumbers: [] };
 }
 
 export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
@@ -1768,6 +1772,16 @@ export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
     }
     if (message.number !== 0) {
       writer.uint32(40).uint64(message.number);
+    }
+    if (message.upToNumber !== 0) {
+      writer.uint32(48).uint64(message.upToNumber);
+    }
+    if (message.singleNumbers.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.singleNumbers) {
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1825,6 +1839,32 @@ export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
             message.number = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.upToNumber = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag === 56) {
+              message.singleNumbers.push(longToNumber(reader.uint64()));
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.singleNumbers.push(longToNumber(reader.uint64()));
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1847,6 +1887,8 @@ export const ReceiptUpdate: MessageFns<ReceiptUpdate> = {
     message.messageId = object.messageId ?? "";
     message.upTo = object.upTo ?? false;
     message.number = object.number ?? 0;
+    message.upToNumber = object.upToNumber ?? 0;
+    message.singleNumbers = object.singleNumbers?.map((e) => e) || [];
     return message;
   },
 };
