@@ -281,6 +281,22 @@ describe("a change of a message", () => {
     expect(await core.stored()).toHaveLength(2);
   });
 
+  it("that is refused says the field by its whole path, as receipts do", async () => {
+    const { id } = await ann.say(TO_ORDER);
+    const never = id.replace(/\.1\.1$/, ".9.9");
+    for (const messageId of [id, never, "m-7"]) {
+      await ben.edit(messageId);
+      expect(ben.fieldAtFault).toBe("chat_edit.message_id");
+      await ben.delete(messageId);
+      expect(ben.fieldAtFault).toBe("chat_delete.message_id");
+    }
+    await ann.delete(id);
+    await ann.edit(id);
+    expect(ann.fieldAtFault).toBe("chat_edit.message_id");
+    await ben.confirm(never, READ);
+    expect(ben.fieldAtFault).toBe("receipt.message_id");
+  });
+
   it("is refused to a sender whose part is over", async () => {
     const { id } = await ben.say(TO_ORDER);
     await core.participations.end(ORDER, "ben");

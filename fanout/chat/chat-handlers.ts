@@ -55,25 +55,25 @@ export function chatHandlers({ chat, access, receipts, unread, typing }: ChatHan
       const check = new FieldCheck("chat_edit");
       checkContent(content, check);
       const change = await changeOf(context, messageId, "chat_edit.message_id");
-      const stored = await check.tellPath(chat.edit({ ...change, content }));
+      const stored = await chat.edit({ ...change, content });
       return replyBehind(session, change.message.channel, stored);
     },
 
     chatDelete: async (context, { messageId }) => {
       const change = await changeOf(context, messageId, "chat_delete.message_id");
-      const stored = await new FieldCheck("chat_delete").tellPath(chat.delete(change));
+      const stored = await chat.delete(change);
       return replyBehind(context.session, change.message.channel, stored);
     },
 
     receipt: async ({ session, frame, correlationId }, { messageId, kind, upTo }) => {
       const check = new FieldCheck("receipt");
       const markKind = MARK_KINDS.get(kind) ?? check.fail("kind", "it says delivered or read");
-      const message = parseMessageId(session.principal.app, messageId, "receipt.message_id");
-      await access.toConfirm(session, message.channel, "receipt.message_id");
+      const field = check.at("message_id").path;
+      const message = parseMessageId(session.principal.app, messageId, field);
+      await access.toConfirm(session, message.channel, field);
       const { traceparent } = frame;
       const reader = authorOf(session);
-      const given = receipts.give({ message, reader, kind: markKind, upTo, correlationId, traceparent });
-      await check.tellPath(given);
+      await receipts.give({ message, field, reader, kind: markKind, upTo, correlationId, traceparent });
       return undefined;
     },
 
@@ -102,7 +102,7 @@ export function chatHandlers({ chat, access, receipts, unread, typing }: ChatHan
     const message = parseMessageId(session.principal.app, messageId, field);
     await access.toPublish(session, message.channel, field);
     const isModerator = isAble(session.capability, "moderate");
-    return { message, author: authorOf(session), isModerator, cause: causeOf(context) };
+    return { message, field, author: authorOf(session), isModerator, cause: causeOf(context) };
   }
 }
 

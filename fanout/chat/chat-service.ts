@@ -109,7 +109,15 @@ export class ChatService {
     const message = parseMessageId(app, request.messageId, "message_id");
     const reader = { userId: request.userId, role: "" };
     const { correlationId, traceparent } = call;
-    const receipt = { message, reader, kind: "read", upTo: true, correlationId, traceparent } as const;
+    const receipt = {
+      message,
+      field: "message_id",
+      reader,
+      kind: "read",
+      upTo: true,
+      correlationId,
+      traceparent,
+    } as const;
     return { unread: toUnreadUpdate(await this.#options.chat.receipts.give(receipt)) };
   }
 }

@@ -52,6 +52,8 @@ export interface Stored {
 
 export interface MessageChange {
   readonly message: MessageId;
+  /** Where its id came from, for errors. */
+  readonly field: string;
   readonly author: Author;
   /** Whether the author may change what others said. */
   readonly isModerator: boolean;
@@ -119,7 +121,7 @@ export class Chat {
         unlessKey: deletionKey(message),
       });
     } catch (thrown) {
-      if (thrown instanceof GatewayError && thrown.kind === "conflict") throw gone();
+      if (thrown instanceof GatewayError && thrown.kind === "conflict") throw gone(change.field);
       throw thrown;
     }
   }
@@ -155,18 +157,18 @@ export class Chat {
     return { outcome, messageId: message.text, number: message.number, position, timeMs };
   }
 
-  async #checkMayChange({ message, author, isModerator }: MessageChange): Promise<void> {
-    const senderId = await this.#senderOf(message);
+  async #checkMayChange({ message, field, author, isModerator }: MessageChange): Promise<void> {
+    const senderId = await this.#senderOf(message, field);
     if (isModerator || (author.userId !== "" && senderId === author.userId)) return;
-    throw new GatewayError("permission_denied", "the message is another's", { field: "message_id" });
+    throw new GatewayError("permission_denied", "the message is another's", { field });
   }
 
   /** Read from the history: what is older than that cannot be changed any more. */
-  async #senderOf({ channel, epoch, offset, text }: MessageId): Promise<string> {
+  async #senderOf({ channel, epoch, offset, text }: MessageId, field: string): Promise<string> {
     const [stored] = await this.#options.broker.history(channel, { afterOffset: offset - 1, limit: 1 });
-    if (stored?.position.offset !== offset || stored.position.epoch !== epoch) throw gone();
+    if (stored?.position.offset !== offset || stored.position.epoch !== epoch) throw gone(field);
     const { body, sender } = Event.decode(stored.payload);
-    if (body?.$case !== "chatMessage" || body.value.messageId !== text) throw gone();
+    if (body?.$case !== "chatMessage" || body.value.messageId !== text) throw gone(field);
     return sender?.userId ?? "";
   }
 }
@@ -176,8 +178,8 @@ function deletionKey({ text }: MessageId): string {
   return `delete\n${text}`;
 }
 
-function gone(): GatewayError {
-  return new GatewayError("not_found", "the message is gone, or never was", { field: "message_id" });
+function gone(field: string): GatewayError {
+  return new GatewayError("not_found", "the message is gone, or never was", { field });
 }
 
 function eventBy(

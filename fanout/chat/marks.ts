@@ -71,7 +71,7 @@ export interface ChatMarks {
 }
 
 export function noSuchMessage(): GatewayError {
-  return new GatewayError("not_found", "there is no such message in its channel", { field: "message_id" });
+  return new GatewayError("not_found", "there is no such message in its channel");
 }
 
 export function tooManyMarks(): GatewayError {

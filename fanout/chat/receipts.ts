@@ -5,6 +5,7 @@
  * with receipts, and who comes later gets the newest with `subscribed`. Where many users have marks they are kept,
  * but not told: readers times readers would have to hear of them.
  */
+import { GatewayError } from "#proto/errors.js";
 import { Event, ReceiptKind } from "#proto/gen/realtime/client/v1/event.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { FanoutCounters } from "../fanout-counters.js";
@@ -19,6 +20,8 @@ export const MAX_TOLD_READERS = 100;
 
 export interface ReceiptGiven {
   readonly message: MessageId;
+  /** Where its id came from, for errors. */
+  readonly field: string;
   /** Who got it or read it. */
   readonly reader: Author;
   readonly kind: MarkKind;
@@ -56,7 +59,10 @@ export class Receipts {
     const { marks, unread, counters } = this.#options;
     const { channel, number } = message;
     const raise = { userId: reader.userId, kind, number, upTo };
-    const { standing, mark, markedUsers } = await marks.raise(channel, raise);
+    const { standing, mark, markedUsers } = await marks.raise(channel, raise).catch((thrown: unknown) => {
+      const isNone = thrown instanceof GatewayError && thrown.kind === "not_found";
+      throw isNone ? new GatewayError("not_found", thrown.message, { field: receipt.field }) : thrown;
+    });
     counters.receipts += 1;
     if (markedUsers > MAX_TOLD_READERS) counters.receiptsNotTold += 1;
     else await this.#tell(receipt, mark);

@@ -73,8 +73,8 @@ describe("a message of another service", () => {
     [{ ...BETWEEN, message: "" }, "data.content: a message needs content"],
     [{ ...BETWEEN, message: "é".repeat(9_000) }, "data.content: a message has at most 16384 bytes"],
     [{ ...BETWEEN, message: { text: "x" } }, "data.message must be a string"],
-    [{ ...BETWEEN, messageType: "a b" }, "data.message_type: it has 1 to 64"],
-    [{ ...BETWEEN, clientMessageId: "a\nb" }, "data.client_message_id: it has no control characters"],
+    [{ ...BETWEEN, messageType: "a b" }, "data.messageType: it has 1 to 64"],
+    [{ ...BETWEEN, clientMessageId: "a\nb" }, "data.clientMessageId: it has no control characters"],
     [{ ...BETWEEN, conversationId: "a b" }, "data.conversationId must be 1 to 128"],
     [{ ...BETWEEN, senderId: "*" }, "data.senderId must be 1 to 128"],
   ])("is unreadable: %j", (data, reason) => {

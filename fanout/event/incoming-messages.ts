@@ -53,8 +53,13 @@ function textFrom(fields: EventFields, messageId: string): MessageText {
     return checkText(text, new FieldCheck("data"));
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
-    throw new UnreadableRecord(`${error.field ?? "data"}: ${error.message}`, { cause: error });
+    throw new UnreadableRecord(`${asInRecord(error.field ?? "data")}: ${error.message}`, { cause: error });
   }
+}
+
+/** The contract writes names otherwise than records do. */
+function asInRecord(field: string): string {
+  return field.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function channelFrom(app: string, fields: EventFields, pair: readonly [string, string]): Channel {
