@@ -16,6 +16,7 @@ import {
   type BrokerMessage,
   type ChannelState,
   type DurableEvent,
+  type EventKeys,
   type HistoryEvent,
   type HistoryRange,
   type LatestValue,
@@ -46,7 +47,7 @@ class RecentAnswers {
     return this.#byKey.has(key);
   }
 
-  of({ idempotencyKey, secondKey }: DurableEvent): Answer | undefined {
+  of({ idempotencyKey, secondKey }: EventKeys): Answer | undefined {
     const answer = this.#byKey.get(idempotencyKey);
     return answer ?? (secondKey === undefined ? undefined : this.#byKey.get(secondKey));
   }
@@ -201,8 +202,7 @@ export class MemoryBroker implements Broker {
       if (version && version.number <= (durable.versions.get(version.subject) ?? -Infinity)) {
         return { outcome: "stale" };
       }
-      const mark = sourceMark && durable.marks.get(sourceMark.source);
-      if (mark && !isAfter(sourceMark, mark)) {
+      if (isPassed(durable, event)) {
         const { position, timeMs } = durable.last;
         return { outcome: "repeated", position, timeMs };
       }
@@ -255,6 +255,11 @@ export class MemoryBroker implements Broker {
     }
     this.#channels.deliver(channel, { type: "durable", position, previousTag: previous.tag, payload });
     return answer;
+  }
+
+  async isRepeat(channel: Channel, event: EventKeys): Promise<boolean> {
+    const durable = this.#channels.find(channel, this.#channels.nowMs())?.durable;
+    return durable !== undefined && (durable.answers.of(event) !== undefined || isPassed(durable, event));
   }
 
   async update(channel: Channel, value: LatestValue): Promise<void> {
@@ -351,6 +356,11 @@ function within(events: readonly HistoryEvent[], maxBytes = Infinity): readonly 
 
 function newEpoch(): string {
   return randomBytes(8).toString("hex");
+}
+
+function isPassed({ marks }: DurablePart, { sourceMark }: EventKeys): boolean {
+  const mark = sourceMark && marks.get(sourceMark.source);
+  return sourceMark !== undefined && mark !== undefined && !isAfter(sourceMark, mark);
 }
 
 function isAfter(

@@ -108,6 +108,23 @@ export function describeMessages(stage: () => Stage): void {
       expect(next).toMatchObject({ outcome: "published", number: 2 });
     });
 
+    it("can be asked whether they would be repeats, which stores nothing", async () => {
+      const { broker, other, order } = stage();
+      const mark = (offset: number, index = 0) => ({ sourceMark: { source: "orders/3", offset, index } });
+      const keys = { idempotencyKey: "a", secondKey: "b" };
+      expect(await other.isRepeat(order, keys)).toBe(false);
+      await broker.publish(order, said(order, "one", { ...keys, ...mark(10, 1) }));
+      for (const known of [{ idempotencyKey: "b" }, { idempotencyKey: "c", secondKey: "a" }])
+        expect(await other.isRepeat(order, known)).toBe(true);
+      const another = { idempotencyKey: "c" };
+      expect(await other.isRepeat(order, another)).toBe(false);
+      for (const sourceMark of [mark(9, 7), mark(10), mark(10, 1)])
+        expect(await other.isRepeat(order, { ...another, ...sourceMark })).toBe(true);
+      for (const sourceMark of [mark(10, 2), mark(11), { sourceMark: { source: "x", offset: 1, index: 0 } }])
+        expect(await other.isRepeat(order, { ...another, ...sourceMark })).toBe(false);
+      expect(await messagesIn(order)).toHaveLength(1);
+    });
+
     it("are known under both keys for as long as the history goes", async () => {
       const { broker, order } = stage();
       const kept = CHANNEL_KINDS.get("order")?.historySize ?? 0;

@@ -15,6 +15,7 @@ import {
   type BrokerMessage,
   type ChannelState,
   type DurableEvent,
+  type EventKeys,
   type HistoryEvent,
   type HistoryRange,
   type LatestValue,
@@ -123,6 +124,25 @@ export class RedisBroker implements Broker {
       default:
         throw new Error("an unknown outcome of publish-durable.lua");
     }
+  }
+
+  async isRepeat(channel: Channel, { idempotencyKey, secondKey, sourceMark }: EventKeys): Promise<boolean> {
+    const { meta, answers } = channelKeys(channel);
+    const digests = [idempotencyKey, secondKey ?? idempotencyKey].map(digestOf);
+    const [[epoch, mark], answered] = await this.#connection.run(
+      (client) =>
+        Promise.all([
+          client.hmget(meta, "epoch", `mark:${sourceMark?.source ?? ""}`),
+          client.hmget(answers, ...digests),
+        ]),
+      "is-repeat",
+    );
+    // Answers of an epoch whose record was lost are void, as for the publish script.
+    if (typeof epoch !== "string") return false;
+    if (answered.some((answer) => answer !== null)) return true;
+    if (sourceMark === undefined || typeof mark !== "string") return false;
+    const [offset = 0, index = 0] = mark.split(":").map(Number);
+    return sourceMark.offset < offset || (sourceMark.offset === offset && sourceMark.index <= index);
   }
 
   update(channel: Channel, value: LatestValue): Promise<void> {

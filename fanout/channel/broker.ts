@@ -57,6 +57,9 @@ export interface LatestValue {
   readonly payload: Uint8Array;
 }
 
+/** By what a repeat is known. */
+export type EventKeys = Pick<DurableEvent, "idempotencyKey" | "secondKey" | "sourceMark">;
+
 export type PublishAnswer =
   | {
       readonly outcome: "published" | "repeated";
@@ -112,6 +115,8 @@ export interface Broker {
    * @throws GatewayError conflict by `unlessKey`; unavailable, also where too much waits for Kafka.
    */
   publish(channel: Channel, event: DurableEvent): Promise<PublishAnswer>;
+  /** Whether publishing this would be a repeat. */
+  isRepeat(channel: Channel, event: EventKeys): Promise<boolean>;
   /**
    * Keeps the value where its version is greater than the stored one, and sends it to followers.
    * Not a promise of storage: resolves when the store answered, fails where it did not.

@@ -286,15 +286,15 @@ describe("a change of a message", () => {
     const never = id.replace(/\.1\.1$/, ".9.9");
     for (const messageId of [id, never, "m-7"]) {
       await ben.edit(messageId);
-      expect(ben.fieldAtFault).toBe("chat_edit.message_id");
+      expect(ben.refusedField).toBe("chat_edit.message_id");
       await ben.delete(messageId);
-      expect(ben.fieldAtFault).toBe("chat_delete.message_id");
+      expect(ben.refusedField).toBe("chat_delete.message_id");
     }
     await ann.delete(id);
     await ann.edit(id);
-    expect(ann.fieldAtFault).toBe("chat_edit.message_id");
+    expect(ann.refusedField).toBe("chat_edit.message_id");
     await ben.confirm(never, READ);
-    expect(ben.fieldAtFault).toBe("receipt.message_id");
+    expect(ben.refusedField).toBe("receipt.message_id");
   });
 
   it("is refused to a sender whose part is over", async () => {

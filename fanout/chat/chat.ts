@@ -5,7 +5,7 @@
  */
 import { GatewayError } from "#proto/errors.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
-import type { Broker, DurableEvent, StreamPosition } from "#fanout/channel/broker.js";
+import type { Broker, DurableEvent, EventKeys, StreamPosition } from "#fanout/channel/broker.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { eventIdFor } from "#fanout/channel/event-identity.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
@@ -61,7 +61,7 @@ export interface MessageChange {
 }
 
 export interface ChatOptions {
-  readonly broker: Pick<Broker, "history">;
+  readonly broker: Pick<Broker, "history" | "isRepeat">;
   readonly publisher: Pick<Publisher, "publish">;
   readonly marks: ChatMarks;
   readonly unread: UnreadTeller;
@@ -79,23 +79,16 @@ export class Chat {
   async send(message: MessageToSend): Promise<Stored> {
     const { channel, users, author, text, cause } = message;
     const { marks, unread, counters } = this.#options;
-    const clientKey =
-      text.clientMessageId === "" ? undefined : `message\n${author.userId}\n${text.clientMessageId}`;
+    const keys = keysOf(message);
     const isOneOfTwo = users?.includes(author.userId) === true;
     const recipientId = isOneOfTwo ? (users.find((userId) => userId !== author.userId) ?? "") : "";
-    const event = eventBy(author, cause, { id: eventIdFor(channel, clientKey ?? cause.requestKey) });
+    const event = eventBy(author, cause, { id: eventIdFor(channel, keys.idempotencyKey) });
     event.timeMs = message.timeMs ?? 0;
     event.body = {
       $case: "chatMessage",
       value: { ...text, messageId: "", number: 0, recipientId },
     };
-    const stored = await this.#options.publisher.publish({
-      channel,
-      event,
-      idempotencyKey: clientKey ?? cause.requestKey,
-      ...(clientKey !== undefined && { secondKey: cause.requestKey }),
-      ...(message.sourceMark && { sourceMark: message.sourceMark }),
-    });
+    const stored = await this.#options.publisher.publish({ channel, event, ...keys });
     if (stored.outcome === "stale" || stored.position === undefined)
       throw new Error("a message has no version");
     const { outcome, position, timeMs } = stored;
@@ -107,6 +100,11 @@ export class Chat {
       await unread.tell(await marks.said(channel, said));
     }
     return { outcome, messageId: id, number, position, timeMs };
+  }
+
+  /** Whether it was said before. @throws GatewayError unavailable. */
+  wasSaid(message: MessageToSend): Promise<boolean> {
+    return this.#options.broker.isRepeat(message.channel, keysOf(message));
   }
 
   /** @throws GatewayError not_found where it is gone, permission_denied where it is another's. */
@@ -171,6 +169,15 @@ export class Chat {
     if (body?.$case !== "chatMessage" || body.value.messageId !== text) throw gone(field);
     return sender?.userId ?? "";
   }
+}
+
+/** A message is known by its sender's own id for it, or by the request with which it came. */
+function keysOf({ author, text, cause, sourceMark }: MessageToSend): EventKeys {
+  const { requestKey } = cause;
+  const mark = sourceMark && { sourceMark };
+  if (text.clientMessageId === "") return { idempotencyKey: requestKey, ...mark };
+  const clientKey = `message\n${author.userId}\n${text.clientMessageId}`;
+  return { idempotencyKey: clientKey, secondKey: requestKey, ...mark };
 }
 
 /** The same for everybody who may. */

@@ -14,6 +14,7 @@ const channel = conversationOf({ app: "default", users });
 let nowMs: number;
 let granted: Participation[];
 let sent: MessageToSend[];
+let isKnown: boolean;
 let directory: MemoryDirectory;
 let services: ServiceChat;
 
@@ -21,6 +22,7 @@ beforeEach(() => {
   nowMs = 1_790_000_000_000;
   granted = [];
   sent = [];
+  isKnown = false;
   const clock = { nowUs: () => nowMs * 1000 };
   directory = new MemoryDirectory({ clock });
   const grant = async (part: Participation): Promise<void> => {
@@ -33,7 +35,11 @@ beforeEach(() => {
     return Promise.resolve({ outcome: "published", messageId: "", number: 1, position, timeMs: nowMs });
   };
   const conversations = new Conversations({ directory, participations: { grant }, clock, isOpen: false });
-  services = new ServiceChat({ chat: { send }, conversations, directory });
+  services = new ServiceChat({
+    chat: { send, wasSaid: () => Promise.resolve(isKnown) },
+    conversations,
+    directory,
+  });
 });
 
 function message(more: Partial<MessageToSend> = {}): MessageToSend {
@@ -65,6 +71,20 @@ describe("a message of a service", () => {
     expect(granted).toEqual([]);
     await services.say(message({ timeMs: nowMs - TTL_MS + 1 }));
     expect(granted.map(({ expiresAtMs }) => expiresAtMs)).toEqual([nowMs + 1, nowMs + 1]);
+  });
+
+  it("that was said before does not begin again what was ended since", async () => {
+    await services.say(message());
+    await directory.end(channel, "u2");
+    nowMs += 3_600_000;
+    isKnown = true;
+    await services.say(message());
+    expect(granted).toHaveLength(2);
+    // Nobody is told what they have not read in it.
+    expect(sent.at(-1)?.users).toBeUndefined();
+    isKnown = false;
+    await services.say(message());
+    expect(granted.slice(2)).toMatchObject([{ userId: "u2" }]);
   });
 
   it("knows the two of a conversation that is named by its channel, and nobody of others", async () => {

@@ -1,6 +1,7 @@
 /**
  * Messages that other services say, through the API or by Kafka. They are trusted: nobody asks whether the sender
- * takes part, and the two whom a service lets write to each other take part from then on.
+ * takes part, and the two whom a service lets write to each other take part from then on. Only what is said for the
+ * first time does that: old records that are read again begin nothing that was ended since.
  */
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Chat, MessageToSend, Stored } from "./chat.js";
@@ -8,7 +9,7 @@ import { CONVERSATION } from "./conversation.js";
 import type { Conversations } from "./conversations.js";
 
 export interface ServiceChatOptions {
-  readonly chat: Pick<Chat, "send">;
+  readonly chat: Pick<Chat, "send" | "wasSaid">;
   readonly conversations: Pick<Conversations, "admit">;
   readonly directory: Pick<Directory, "recordOf">;
 }
@@ -27,15 +28,15 @@ export class ServiceChat {
   }
 
   /** A conversation that is named by its channel is of two where two take part. */
-  async #usersOf({
-    channel,
-    users,
-    timeMs = 0,
-  }: MessageToSend): Promise<readonly [string, string] | undefined> {
+  async #usersOf(message: MessageToSend): Promise<readonly [string, string] | undefined> {
+    const { channel, users, timeMs = 0 } = message;
     if (channel.kind !== CONVERSATION) return undefined;
     const { directory, conversations } = this.#options;
     const { parts } = await directory.recordOf(channel);
     if (users !== undefined) {
+      const areBothIn = users.every((userId) => parts.some((part) => part.userId === userId));
+      // Parts come before the message: whose part is not there though it was said, theirs has ended since.
+      if (!areBothIn && (await this.#options.chat.wasSaid(message))) return undefined;
       // A service says who may; that a part was ended lately does not speak against it.
       await conversations.admit({ channel, users, sinceMs: timeMs }, { parts, ended: new Set() });
       return users;

@@ -6,6 +6,7 @@ import type {
   Broker,
   BrokerMessage,
   DurableEvent,
+  EventKeys,
   HistoryEvent,
   HistoryRange,
   LatestValue,
@@ -46,6 +47,10 @@ export class LyingBroker implements Broker {
 
   publish(channel: Channel, event: DurableEvent) {
     return this.inner.publish(channel, event);
+  }
+
+  isRepeat(channel: Channel, event: EventKeys) {
+    return this.inner.isRepeat(channel, event);
   }
 
   update(channel: Channel, value: LatestValue) {

@@ -114,12 +114,6 @@ export class ChatUser {
     return answer.channels;
   }
 
-  /** The field that the last error names. */
-  get fieldAtFault(): string | undefined {
-    const last = this.#answers().at(-1);
-    return last !== undefined && "code" in last ? last.field : undefined;
-  }
-
   leave(): void {
     this.edge.say({ $case: "close", value: { session: this.session, reason: "" } });
   }

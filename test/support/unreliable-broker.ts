@@ -8,6 +8,7 @@ import type {
   Broker,
   BrokerMessage,
   DurableEvent,
+  EventKeys,
   HistoryRange,
   LatestValue,
   StreamPosition,
@@ -49,6 +50,10 @@ export class UnreliableBroker implements Broker {
 
   publish(channel: Channel, event: DurableEvent) {
     return this.#run("publish", () => this.inner.publish(channel, event));
+  }
+
+  isRepeat(channel: Channel, event: EventKeys) {
+    return this.#run("isRepeat", () => this.inner.isRepeat(channel, event));
   }
 
   update(channel: Channel, value: LatestValue) {
@@ -102,6 +107,7 @@ export class UnreliableBroker implements Broker {
 
 const OPERATIONS = [
   "publish",
+  "isRepeat",
   "update",
   "tell",
   "follow",
