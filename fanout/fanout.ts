@@ -148,7 +148,7 @@ export class Fanout {
       publisher: this.publisher,
       participations: this.participations,
       ownParticipations: participations,
-      counters,
+      ...{ relations, counters },
       nowMs,
       settings: options.chat ?? {},
     });

@@ -78,15 +78,15 @@ export function chatHandlers({ chat, access, receipts, unread, typing }: ChatHan
     },
 
     unread: async ({ session }, question) => {
-      const { app, userId } = session.principal;
-      const channels = checkQuestion(app, question, new FieldCheck("unread"));
+      const { principal } = session;
+      const channels = checkQuestion(principal.app, question, new FieldCheck("unread"));
       await Promise.all(
         channels.map((channel, index) => access.toConfirm(session, channel, `unread.channels[${index}]`)),
       );
       const page =
         channels.length > 0
-          ? await unread.of(userId, channels)
-          : await unread.page(app, userId, question.pageToken);
+          ? await unread.of(principal.userId, channels)
+          : await unread.pageOfOwn(principal, question.pageToken);
       return { $case: "unreadPage", value: page };
     },
 

@@ -6,6 +6,7 @@ import type { Broker } from "#fanout/channel/broker.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import type { FrameHandlers } from "#fanout/session/frame-handler.js";
 import type { OwnParticipations } from "#fanout/session/own-participations.js";
 import type { StoreClock } from "#fanout/store-clock.js";
@@ -37,6 +38,7 @@ export interface ChatPartOptions {
   readonly publisher: Publisher;
   readonly participations: Participations;
   readonly ownParticipations: OwnParticipations;
+  readonly relations: Relations;
   readonly clock: StoreClock;
   readonly counters: FanoutCounters;
   readonly nowMs: () => number;
@@ -56,7 +58,7 @@ export class ChatPart {
     const unread = new UnreadTeller(publisher);
     const chat = new Chat({ broker, publisher, marks, unread, counters });
     this.receipts = new Receipts({ publisher, marks, unread, counters });
-    this.unread = new Unread({ marks, directory });
+    this.unread = new Unread({ marks, directory, relations: options.relations });
     const isOpen = settings.openConversations ?? true;
     const conversations = new Conversations({ directory, participations, clock, isOpen });
     const { typingTtlMs } = settings;

@@ -99,7 +99,7 @@ export class ChatService {
     const channels = checkQuestion(app, request, check);
     const { unread } = this.#options.chat;
     if (channels.length > 0) return unread.of(request.userId, channels);
-    return unread.page(app, request.userId, request.pageToken);
+    return unread.pageOfUser(app, request.userId, request.pageToken);
   }
 
   async #markRead(request: MarkReadRequest, call: ApiCall): Promise<MarkReadResponse> {

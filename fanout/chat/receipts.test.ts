@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ErrorCode } from "#proto/gen/realtime/client/v1/errors.js";
 import type { UnreadPage } from "#proto/gen/realtime/client/v1/server_frame.js";
 import { channelOf } from "#fanout/channel/channel.js";
+import { merchantParty } from "#fanout/directory/merchant-party.js";
 import { ChatCore, DELIVERED, ORDER, PAIR, READ, until, type ChatUser } from "#test/support/chat-core.js";
 import { order } from "#test/support/fanout-core.js";
 import { MAX_TOLD_READERS } from "./receipts.js";
@@ -160,6 +161,19 @@ describe("what is not read", () => {
     expect(second.nextPageToken).toBe("");
     const names = [...first.channels, ...second.channels].map(({ channel }) => channel);
     expect(new Set(names).size).toBe(120);
+  });
+
+  it("is listed of the orders of one's restaurant, once also where one takes part by name too", async () => {
+    const cook = await core.user("cook", { role: "restaurant", claimsJson: '{"restaurant":"r1"}' });
+    for (const party of [merchantParty("r1"), "cook"]) await core.grant(ORDER, party, "merchant");
+    await core.grant(order("43"), merchantParty("r1"), "merchant");
+    await core.grant(order("43"), "ann");
+    for (const channel of ["order:42", "order:43"]) await ann.say({ channel });
+    expect(await cook.unread()).toMatchObject([
+      { channel: "order:42", unread: 1 },
+      { channel: "order:43", unread: 1 },
+    ]);
+    expect(await (await core.user("guest", { role: "restaurant" })).unread()).toEqual([]);
   });
 
   it("is told of channels that one takes part in only", async () => {

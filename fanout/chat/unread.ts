@@ -1,9 +1,11 @@
 /** How much a user has not read: of channels that are named, or page by page of all in which they take part. */
+import type { Principal } from "#proto/gen/realtime/link/v1/link.js";
 import type { UnreadUpdate } from "#proto/gen/realtime/client/v1/event.js";
 import type { FieldCheck } from "#fanout/api/field-check.js";
 import type { Channel } from "#fanout/channel/channel.js";
-import { PartUnknownError, type Directory } from "#fanout/directory/directory.js";
+import { PartUnknownError, type Directory, type DirectoryRecord } from "#fanout/directory/directory.js";
 import { CHAT_KINDS } from "#fanout/policy/policy.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import type { ChatMarks } from "./marks.js";
 import { toUnreadUpdate } from "./standing.js";
 
@@ -41,10 +43,16 @@ export function chatChannel(
   return channel;
 }
 
-export class Unread {
-  readonly #options: { readonly marks: ChatMarks; readonly directory: Pick<Directory, "recordOfUser"> };
+export interface UnreadOptions {
+  readonly marks: ChatMarks;
+  readonly directory: Pick<Directory, "recordOfUser">;
+  readonly relations: Pick<Relations, "ownParts">;
+}
 
-  constructor(options: { marks: ChatMarks; directory: Pick<Directory, "recordOfUser"> }) {
+export class Unread {
+  readonly #options: UnreadOptions;
+
+  constructor(options: UnreadOptions) {
     this.#options = options;
   }
 
@@ -55,14 +63,28 @@ export class Unread {
   }
 
   /**
-   * Of those that the user takes part in and in which something was said.
-   * @throws GatewayError unavailable, also while it is not known in what the user takes part.
+   * Of those that they take part in, also by their token, and in which something was said.
+   * @throws GatewayError unavailable, also while it is not known in what they take part.
    */
-  async page(app: string, userId: string, pageToken: string): Promise<UnreadPage> {
-    const { parts, isComplete } = await this.#options.directory.recordOfUser(app, userId);
+  async pageOfOwn(principal: Principal, pageToken: string): Promise<UnreadPage> {
+    return this.#page(principal.userId, await this.#options.relations.ownParts(principal), pageToken);
+  }
+
+  /** Of those that the user was granted a part in by name. @throws GatewayError as `pageOfOwn` does. */
+  async pageOfUser(app: string, userId: string, pageToken: string): Promise<UnreadPage> {
+    return this.#page(userId, await this.#options.directory.recordOfUser(app, userId), pageToken);
+  }
+
+  async #page(
+    userId: string,
+    { parts, isComplete }: Pick<DirectoryRecord, "parts" | "isComplete">,
+    pageToken: string,
+  ): Promise<UnreadPage> {
     if (!isComplete) throw new PartUnknownError();
-    const own = parts.map(({ channel }) => channel).filter(({ kind }) => CHAT_KINDS.has(kind));
-    const behind = sorted(own).filter(({ name }) => name > pageToken);
+    // Who takes part by name and by their token has two parts in one channel.
+    const own = new Map(parts.map(({ channel }) => [channel.name, channel]));
+    const chats = [...own.values()].filter(({ kind }) => CHAT_KINDS.has(kind));
+    const behind = sorted(chats).filter(({ name }) => name > pageToken);
     const asked = behind.slice(0, MAX_CHANNELS);
     const standings = await this.#options.marks.standings(asked, userId);
     return {

@@ -157,10 +157,12 @@ export class ApiHarness {
     });
     const { directory, broker } = this;
     const participations = new Participations({ directory, broker });
+    const relations = new GrantedRelations({ directory });
     this.chat = new ChatPart({
       ...{ broker, directory, publisher, participations, clock },
       marks: new MemoryChatMarks(channels.chat),
-      ownParticipations: new OwnParticipations({ relations: new GrantedRelations({ directory }), clock }),
+      relations,
+      ownParticipations: new OwnParticipations({ relations, clock }),
       counters: new FanoutCounters(),
       nowMs: () => NOW_MS,
       settings: {},

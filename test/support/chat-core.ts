@@ -126,6 +126,13 @@ export class ChatUser {
   }
 }
 
+interface UserOptions {
+  readonly role?: string;
+  /** On the other fanout. */
+  readonly there?: boolean;
+  readonly claimsJson?: string;
+}
+
 export class ChatCore extends FanoutCore {
   readonly #here: FakeEdge;
   #there: FakeEdge | undefined;
@@ -143,12 +150,12 @@ export class ChatCore extends FanoutCore {
     return core;
   }
 
-  /** A user whose session is open; `there`: on the other fanout. */
-  async user(userId: string, options: { role?: string; there?: boolean } = {}): Promise<ChatUser> {
-    const { role = "customer", there = false } = options;
+  /** A user whose session is open. */
+  async user(userId: string, options: UserOptions = {}): Promise<ChatUser> {
+    const { role = "customer", there = false, claimsJson = "" } = options;
     const edge = there ? (this.#there ??= this.edgeElsewhere()) : this.#here;
     this.#sessions += 1;
-    edge.open(this.#sessions, { userId, role });
+    edge.open(this.#sessions, { userId, role, claimsJson });
     const user = new ChatUser(edge, this.#sessions);
     await until(() => expect(user.heard).toContain(`subscribed user:${userId}`));
     return user;

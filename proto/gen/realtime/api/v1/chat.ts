@@ -125,7 +125,10 @@ export interface GetUnreadRequest {
   app: string;
   /** The user. */
   userId: string;
-  /** Names of channels, at most 100. Empty: all that the user takes part in and in which messages were said. */
+  /**
+   * Names of channels, at most 100. Empty: all that the user takes part in by name and in which messages
+   * were said. What is theirs as a merchant's only their token says: name those channels.
+   */
   channels: string[];
   /** Continue a page: only where `channels` is empty. Empty: the first. */
   pageToken: string;
