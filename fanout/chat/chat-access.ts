@@ -7,6 +7,7 @@ import type { FieldCheck } from "#fanout/api/field-check.js";
 import type { Channel } from "#fanout/channel/channel.js";
 import { PartUnknownError, type Directory, type Participation } from "#fanout/directory/directory.js";
 import { may, needsPart } from "#fanout/policy/policy.js";
+import type { Relations } from "#fanout/policy/relations.js";
 import type { OwnParticipations } from "#fanout/session/own-participations.js";
 import type { Session } from "#fanout/session/session.js";
 import type { ChatMembers } from "./chat-members.js";
@@ -30,6 +31,7 @@ export interface Destination {
 export interface ChatAccessOptions {
   readonly directory: Pick<Directory, "participation">;
   readonly participations: OwnParticipations;
+  readonly relations: Pick<Relations, "namesOf">;
   readonly members: ChatMembers;
   readonly conversations: Conversations;
 }
@@ -61,9 +63,10 @@ export class ChatAccess {
     }
     const { parts, ended, isComplete } = await this.#options.members.of(session, channel);
     const { principal } = session;
-    const own = parts.find(({ userId }) => userId === principal.userId);
+    const names = this.#options.relations.namesOf(principal);
+    const own = parts.find(({ userId }) => names.includes(userId));
     if (!may(principal, "publish", channel, own)) {
-      if (!isComplete && !ended.has(principal.userId)) throw new PartUnknownError();
+      if (!isComplete && !names.every((name) => ended.has(name))) throw new PartUnknownError();
       throw denied(channel, check.at("channel").path);
     }
     const [one, other, ...more] = parts;

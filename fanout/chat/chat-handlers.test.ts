@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ErrorCode } from "#proto/gen/realtime/client/v1/errors.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { channelOf, userChannel } from "#fanout/channel/channel.js";
+import { merchantParty } from "#fanout/directory/merchant-party.js";
 import { channelKeys } from "#fanout/redis/keys.js";
 import { ChatCore, ORDER, PAIR, READ, until, type ChatUser } from "#test/support/chat-core.js";
 import { order, status } from "#test/support/fanout-core.js";
@@ -217,6 +218,21 @@ describe("the conversation of two users", () => {
     await core.publish(userChannel("default", "ben"), status("later"));
     await until(() => expect(ben.told("orderStatus")).toHaveLength(1));
     expect(ben.told("unread")).toHaveLength(1);
+  });
+
+  it("with a restaurant is written to by all whose token names it", async () => {
+    const kitchen = channelOf("default", "conversation", "kitchen");
+    const channel = kitchen.name;
+    await core.grant(kitchen, "ann", "member");
+    await core.grant(kitchen, merchantParty("r1"), "merchant");
+    const claimsJson = '{"restaurant":"r1"}';
+    const cook = await core.user("cook", { role: "restaurant", claimsJson, there: true });
+    const guest = await core.user("guest", { role: "restaurant" });
+    await ann.say({ channel }, "is it ready?");
+    await cook.say({ channel }, "soon");
+    expect(await guest.send({ channel })).toBe(DENIED);
+    await until(() => expect(ann.told("unread").at(-1)).toMatchObject({ unread: 1, lastNumber: 2 }));
+    expect(await cook.unread()).toMatchObject([{ channel, unread: 1 }]);
   });
 
   it("of more than two has no one recipient", async () => {

@@ -54,11 +54,12 @@ export class ChatPart {
   readonly handlers: FrameHandlers;
 
   constructor(options: ChatPartOptions) {
-    const { broker, directory, marks, publisher, participations, clock, counters, settings } = options;
+    const { broker, directory, relations, marks, publisher, participations, clock, counters, settings } =
+      options;
     const unread = new UnreadTeller(publisher);
     const chat = new Chat({ broker, publisher, marks, unread, counters });
     this.receipts = new Receipts({ publisher, marks, unread, counters });
-    this.unread = new Unread({ marks, directory, relations: options.relations });
+    this.unread = new Unread({ marks, directory, relations });
     const isOpen = settings.openConversations ?? true;
     const conversations = new Conversations({ directory, participations, clock, isOpen });
     const { typingTtlMs } = settings;
@@ -71,6 +72,7 @@ export class ChatPart {
     const access = new ChatAccess({
       directory,
       participations: options.ownParticipations,
+      relations,
       members: new ChatMembers({ directory, clock }),
       conversations,
     });
