@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { MemoryBroker, MemoryChannels } from "./broker-memory.js";
 import { describeBroker } from "./broker.contract.js";
 import { channelOf } from "./channel.js";
-import { CHANNEL_KINDS } from "./channel-kinds.js";
+import { CHANNEL_KINDS, withUserTtl } from "./channel-kinds.js";
 import { MAX_VERSIONED_SUBJECTS } from "./channel-limits.js";
 
 describeBroker("the broker in memory", async () => {
@@ -46,6 +46,26 @@ describe("the broker in memory, as time passes", () => {
     const again = await broker.publish(order, event);
     expect(again).toMatchObject({ outcome: "published", position: { offset: 1 } });
     expect(again).not.toHaveProperty("position.epoch", first.outcome === "published" && first.position.epoch);
+  });
+
+  it("keeps a user's channel for as long as is configured", async () => {
+    let nowMs = 1_000_000;
+    const channels = new MemoryChannels({ nowUs: () => nowMs * 1000 });
+    const broker = new MemoryBroker({ channels, kinds: withUserTtl(historyTtlMs / 2) });
+    const user = channelOf("app", "user", "u1");
+    for (const channel of [user, order]) {
+      await broker.publish(channel, event);
+      await broker.update(channel, { key: "unread:c1", version: 1, payload: Buffer.from("1") });
+    }
+    const kept = async (channel = user): Promise<number[]> => {
+      const { position, latest } = await broker.state(channel);
+      return [position.offset, latest.length];
+    };
+    nowMs += historyTtlMs / 2 - 1;
+    expect(await kept()).toEqual([1, 1]);
+    nowMs += 1;
+    expect(await kept()).toEqual([0, 0]);
+    expect(await kept(order)).toEqual([1, 1]);
   });
 
   it("forgets a latest value after its lifetime, and takes any version then", async () => {

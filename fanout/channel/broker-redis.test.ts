@@ -7,6 +7,7 @@ import { startRedis, type RunningRedis } from "#test/support/redis.js";
 import { RedisBroker } from "./broker-redis.js";
 import { describeBroker } from "./broker.contract.js";
 import type { BrokerMessage, DurableEvent } from "./broker.js";
+import { withUserTtl } from "./channel-kinds.js";
 import { channelOf, type Channel } from "./channel.js";
 
 const WAIT = { timeout: 10_000, interval: 10 };
@@ -73,6 +74,21 @@ describe("the broker in Redis, by itself", () => {
       expect(ttlMs).toBeGreaterThan(3_500_000);
       expect(ttlMs).toBeLessThanOrEqual(3_600_000);
     }
+  });
+
+  it("keeps a user's channel for as long as is configured, and others as they are", async () => {
+    const broker = new RedisBroker({ connection, kinds: withUserTtl(600_000) });
+    const lifetimesOf = async (channel: Channel): Promise<number[]> => {
+      await broker.publish(channel, event("e1"));
+      await broker.update(channel, { key: "unread:c1", version: 1, payload: Buffer.from("1") });
+      const { history, latest } = channelKeys(channel);
+      return Promise.all([history, latest].map((key) => connection.run((client) => client.pttl(key))));
+    };
+    for (const ttlMs of await lifetimesOf(channelOf(order.app, "user", "u1"))) {
+      expect(ttlMs).toBeGreaterThan(500_000);
+      expect(ttlMs).toBeLessThanOrEqual(600_000);
+    }
+    for (const ttlMs of await lifetimesOf(order)) expect(ttlMs).toBeGreaterThan(3_500_000);
   });
 
   it("begins a new epoch when the channel's record was lost, and mixes nothing with the old one", async () => {

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ErrorCode } from "#proto/gen/realtime/client/v1/errors.js";
+import { GatewayError } from "#proto/errors.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { channelOf, userChannel } from "#fanout/channel/channel.js";
 import { merchantParty } from "#fanout/directory/merchant-party.js";
@@ -107,6 +108,21 @@ describe("a message", () => {
     const first = await ann.say(TO_ORDER, "one", more);
     expect(await ann.say(TO_ORDER, "one", more)).toEqual(first);
     expect(await core.messages()).toMatchObject([{ number: 1 }]);
+  });
+
+  it("whose answer of the store was lost is said once, and answered when it is sent again", async () => {
+    const away = new GatewayError("unavailable", "the store went away");
+    core.broker.answers.set("publish", () => Promise.reject(away));
+    const more = { clientMessageId: "cm-1" };
+    expect(await ann.send(TO_ORDER, "one", more)).toBe(ErrorCode.ERROR_CODE_UNAVAILABLE);
+    core.broker.answers.clear();
+    const there = await core.user("ann", { there: true });
+    const again = await there.say(TO_ORDER, "one", more);
+    const [message, ...others] = await core.messages();
+    expect(again.id).toBe(message?.messageId);
+    expect(others).toEqual([]);
+    // What follows from it is made up for: one's own message is none to read.
+    expect(await ann.unread(["order:42"])).toMatchObject([{ unread: 0, lastNumber: 1 }]);
   });
 });
 
