@@ -87,6 +87,14 @@ describe("the revocation log on Kafka", { timeout: 90_000 }, () => {
     expect(config).toMatchObject({ "cleanup.policy": "compact,delete", "retention.ms": "90000000" });
   });
 
+  it("ends at once where nothing comes", async () => {
+    const { log } = await logOn(`revocations-${randomUUID()}`);
+    await vi.waitFor(() => expect(log.isCaughtUp()).toBe(true), WAIT);
+    const startedAtMs = performance.now();
+    await log.stop();
+    expect(performance.now() - startedAtMs).toBeLessThan(3_000);
+  });
+
   it("only appends where it is not to read", async () => {
     const topic = `revocations-${randomUUID()}`;
     const reader = await logOn(topic);

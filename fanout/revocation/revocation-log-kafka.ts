@@ -38,6 +38,8 @@ type Handler = (revocations: readonly Revocation[]) => void;
 /** Records of a topic that this makes are kept so much longer than any token lives. */
 const RETENTION_MARGIN_MS = 24 * 3_600_000;
 const SESSION_TIMEOUT_MS = 10_000;
+/** How long an idle fetch waits at the broker, and with it whoever stops: a process that ends waits for it. */
+const FETCH_WAIT_MS = 300;
 const RESTART_BACKOFF = { initialMs: 500, maxMs: 15_000 };
 
 export class KafkaRevocationLog implements RevocationLog {
@@ -125,6 +127,7 @@ export class KafkaRevocationLog implements RevocationLog {
     const consumer = this.#kafka.consumer({
       groupId: `${this.#options.groupId}-revocations-${randomUUID()}`,
       sessionTimeout: SESSION_TIMEOUT_MS,
+      maxWaitTimeInMs: FETCH_WAIT_MS,
       allowAutoTopicCreation: false,
       retry: { ...KAFKA_RETRY, restartOnFailure: () => Promise.resolve(false) },
     });
