@@ -49,6 +49,7 @@ describe("the Kafka event sink", { timeout: 60_000 }, () => {
 
     const consumer = new Kafka({ ...connection, logLevel: logLevel.NOTHING }).consumer({
       groupId: `reader-${randomUUID()}`,
+      maxWaitTimeInMs: 200,
     });
     await consumer.connect();
     closing.push(() => consumer.disconnect());

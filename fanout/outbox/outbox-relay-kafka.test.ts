@@ -60,6 +60,7 @@ describe("outbox relays between Redis and Kafka", { timeout: 60_000 }, () => {
   async function listen(topic: string): Promise<ReadonlyMap<string, readonly string[]>> {
     const consumer = new Kafka({ ...kafkaConnection, logLevel: logLevel.NOTHING }).consumer({
       groupId: `reader-${randomUUID()}`,
+      maxWaitTimeInMs: 200,
     });
     await consumer.connect();
     closing.push(() => consumer.disconnect());

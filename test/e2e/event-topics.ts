@@ -73,7 +73,8 @@ export class EventTopics {
 
   /** Everything on the topic from its beginning; grows. */
   async read(topic: string, groupId: string): Promise<readonly ReadRecord[]> {
-    const consumer = this.#kafka.consumer({ groupId });
+    // It ends when its last fetch does.
+    const consumer = this.#kafka.consumer({ groupId, maxWaitTimeInMs: 200 });
     const records: ReadRecord[] = [];
     await consumer.connect();
     this.#stops.push(() => consumer.disconnect());

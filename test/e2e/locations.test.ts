@@ -134,7 +134,7 @@ async function sampledLocations() {
     brokers: inject("kafkaBrokers").split(","),
     logLevel: logLevel.NOTHING,
   });
-  const consumer = kafka.consumer({ groupId: `reader-${cluster.app}` });
+  const consumer = kafka.consumer({ groupId: `reader-${cluster.app}`, maxWaitTimeInMs: 200 });
   const values: { data: Record<string, unknown> }[] = [];
   await consumer.connect();
   await consumer.subscribe({ topic: cluster.topics.porters, fromBeginning: true });

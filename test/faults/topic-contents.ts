@@ -21,7 +21,7 @@ export async function readTopic(
   until: { readonly eventIds: ReadonlySet<string>; readonly timeoutMs: number },
 ): Promise<readonly TopicRecord[]> {
   const kafka = new Kafka({ clientId: "checker", brokers: brokers.split(","), logLevel: logLevel.NOTHING });
-  const consumer = kafka.consumer({ groupId: `checker-${randomUUID()}` });
+  const consumer = kafka.consumer({ groupId: `checker-${randomUUID()}`, maxWaitTimeInMs: 300 });
   const records: TopicRecord[] = [];
   const waitingFor = new Set(until.eventIds);
   try {

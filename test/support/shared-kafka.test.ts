@@ -9,7 +9,7 @@ test("the shared Kafka delivers what an idempotent producer wrote to a consumer 
   const topic = `shared-kafka-${randomUUID()}`;
   const admin = kafka.admin();
   const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 });
-  const consumer = kafka.consumer({ groupId: topic, sessionTimeout: 6_000 });
+  const consumer = kafka.consumer({ groupId: topic, sessionTimeout: 6_000, maxWaitTimeInMs: 100 });
   try {
     await admin.connect();
     await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
