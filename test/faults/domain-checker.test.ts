@@ -2,7 +2,7 @@
  * The checker of chat, offers and presence can fail: its own fleet and verdict against a gateway whose broker loses,
  * doubles or swaps what was said, and against offers that have two winners.
  */
-import { afterEach, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { DEFAULT_JWT_OPTIONS } from "#edge/auth/jwt-verifier.js";
 import { MemoryBroker, MemoryChannels } from "#fanout/channel/broker-memory.js";
 import { parseChannelName } from "#fanout/channel/channel.js";
@@ -22,12 +22,6 @@ import { SMALL_GATEWAY_SECRET, startSmallGateway, type SmallGateway } from "./sm
 import { waitFor } from "#test/support/wait-for.js";
 
 const APP = "default";
-const cleanups: (() => Promise<void> | void)[] = [];
-
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
 function asked({ url, fanout, marks }: SmallGateway): DomainGateway {
   const channels = new Set<string>();
   return {
@@ -76,7 +70,28 @@ async function check(lie: Lie, offers: Offers = new MemoryOffers()): Promise<Rea
   const channels = new MemoryChannels();
   const broker = new LyingBroker(new MemoryBroker({ channels }), lie);
   const small = await startSmallGateway({ broker, offers, marks: new MemoryChatMarks(channels.chat) });
-  cleanups.push(() => small.stop());
+  const { ledger, backend, fleet } = fleetOn(small);
+  try {
+    await fleet.start();
+    backend.start(fleet.userIds);
+    await waitFor(() => ledger.chats.size > 40 && ledger.offers.size > 10, {
+      what: "a little life",
+      timeoutMs: 30_000,
+    });
+    await backend.finish();
+    await fleet.finish();
+    const findings = () => judgeDomain(ledger);
+    await waitFor(() => findings().length === 0, { what: "nothing to find", timeoutMs: 500 }).catch(
+      () => undefined, // What there is, is the verdict's to tell.
+    );
+    return new Set(findings().map(({ figure }) => figure));
+  } finally {
+    fleet.stop();
+    await small.stop();
+  }
+}
+
+function fleetOn(small: SmallGateway) {
   const gateway = asked(small);
   const random = new Random(7);
   const ledger = new DomainLedger();
@@ -97,20 +112,7 @@ async function check(lie: Lie, offers: Offers = new MemoryOffers()): Promise<Rea
     settleMs: 100,
   };
   const fleet = new DomainFleet({ ...given, users: 6, groups: 2 });
-  cleanups.push(() => fleet.stop());
-  await fleet.start();
-  backend.start(fleet.userIds);
-  await waitFor(() => ledger.chats.size > 40 && ledger.offers.size > 10, {
-    what: "a little life",
-    timeoutMs: 30_000,
-  });
-  await backend.finish();
-  await fleet.finish();
-  const findings = () => judgeDomain(ledger);
-  await waitFor(() => findings().length === 0, { what: "nothing to find", timeoutMs: 500 }).catch(
-    () => undefined, // What there is, is the verdict's to tell.
-  );
-  return new Set(findings().map(({ figure }) => figure));
+  return { ledger, backend, fleet };
 }
 
 // A little life of the fleet takes longer on a busy machine.
@@ -122,44 +124,47 @@ it("an honest gateway passes", async () => {
   expect([...(await check((events) => events))]).toEqual([]);
 });
 
-it("a message that is lost without a trace is found", async () => {
-  const found = await check((events) =>
-    events.filter(({ payload }, index) => !isChat(payload) || index % 7 !== 3),
-  );
-  expect([...found]).toEqual(expect.arrayContaining(["chatLost", "chatNumbers"]));
-});
+// Each has a gateway of its own, and mostly waits.
+describe.concurrent("of what a gateway does wrong", () => {
+  it("a message that is lost without a trace is found", async () => {
+    const found = await check((events) =>
+      events.filter(({ payload }, index) => !isChat(payload) || index % 7 !== 3),
+    );
+    expect([...found]).toEqual(expect.arrayContaining(["chatLost", "chatNumbers"]));
+  });
 
-it("a message that comes again is found", async () => {
-  const found = await check((events) =>
-    events.flatMap((event, index) => (isChat(event.payload) && index % 5 === 3 ? [event, event] : [event])),
-  );
-  expect([...found]).toEqual(expect.arrayContaining(["chatRepeated", "chatDisordered"]));
-});
+  it("a message that comes again is found", async () => {
+    const found = await check((events) =>
+      events.flatMap((event, index) => (isChat(event.payload) && index % 5 === 3 ? [event, event] : [event])),
+    );
+    expect([...found]).toEqual(expect.arrayContaining(["chatRepeated", "chatDisordered"]));
+  });
 
-it("messages in another order are found", async () => {
-  const found = await check((events) =>
-    events.slice(0, events.length - (events.length % 2)).flatMap((event, index, all) => {
-      const next = all[index + 1];
-      return index % 2 === 0 && next !== undefined ? [next, event] : [];
-    }),
-  );
-  expect(found).toContain("chatDisordered");
-});
+  it("messages in another order are found", async () => {
+    const found = await check((events) =>
+      events.slice(0, events.length - (events.length % 2)).flatMap((event, index, all) => {
+        const next = all[index + 1];
+        return index % 2 === 0 && next !== undefined ? [next, event] : [];
+      }),
+    );
+    expect(found).toContain("chatDisordered");
+  });
 
-it("a loser who is not told is found", async () => {
-  const found = await check((events) =>
-    events.filter(({ payload }, index) => isChat(payload) || index % 5 !== 4),
-  );
-  expect(found).toContain("offerUntold");
-});
+  it("a loser who is not told is found", async () => {
+    const found = await check((events) =>
+      events.filter(({ payload }, index) => isChat(payload) || index % 5 !== 4),
+    );
+    expect(found).toContain("offerUntold");
+  });
 
-it("two winners of one offer are found", async () => {
-  const offers = new MemoryOffers();
-  const { apply } = offers;
-  offers.apply = async (name, command) => {
-    const answer = await apply.call(offers, name, command);
-    const isLoser = command.type === "accept" && answer.outcome === "over" && answer.state === "accepted";
-    return isLoser ? { ...answer, outcome: "repeated" } : answer;
-  };
-  expect(await check((events) => events, offers)).toContain("offerWinners");
+  it("two winners of one offer are found", async () => {
+    const offers = new MemoryOffers();
+    const { apply } = offers;
+    offers.apply = async (name, command) => {
+      const answer = await apply.call(offers, name, command);
+      const isLoser = command.type === "accept" && answer.outcome === "over" && answer.state === "accepted";
+      return isLoser ? { ...answer, outcome: "repeated" } : answer;
+    };
+    expect(await check((events) => events, offers)).toContain("offerWinners");
+  });
 });
