@@ -1,5 +1,6 @@
 /** Tests: `unit` needs nothing but Node; `stores` and `e2e` run on a real Redis and Kafka (see test/support). */
 import { defineConfig } from "vitest/config";
+import LongestFirst from "./test/support/longest-first.js";
 
 const REAL_STORES = ["**/*-redis.test.ts", "**/*-kafka.test.ts"];
 
@@ -7,12 +8,12 @@ const REAL_STORES = ["**/*-redis.test.ts", "**/*-kafka.test.ts"];
 const MEASURING = ["test/e2e/slow-client.test.ts", "test/e2e/failover.test.ts"];
 
 /** Faults under load and their checker's verdict (`npm run test:faults`); without FAULTS=full six of them, short. */
-const FAULTS =
-  process.env["FAULTS"] !== undefined
-    ? ["test/faults/rows/*.test.ts"]
-    : ["fanout-killed", "fanouts-restarted", "fanout-frozen", "edge-killed", "message-dropped"].map(
-        (row) => `test/faults/rows/${row}.test.ts`,
-      );
+const IS_SHORT = process.env["FAULTS"] === undefined;
+const FAULTS = !IS_SHORT
+  ? ["test/faults/rows/*.test.ts"]
+  : ["fanout-killed", "fanouts-restarted", "fanout-frozen", "edge-killed", "message-dropped"].map(
+      (row) => `test/faults/rows/${row}.test.ts`,
+    );
 
 /** Tests wait more than they work: on two cores three files at a time take two thirds of the time that one takes. */
 const WAITING_WORKERS = 3;
@@ -28,6 +29,7 @@ export default defineConfig({
   test: {
     // A file is a process of its own, so that what it starts can be cleaned up with it.
     pool: "forks",
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,
@@ -85,7 +87,7 @@ export default defineConfig({
           include: FAULTS,
           testTimeout: 300_000,
           hookTimeout: 120_000,
-          maxWorkers: 1,
+          maxWorkers: IS_SHORT ? 2 : 1,
           sequence: { groupOrder: 4 },
           ...onRealStores,
           globalSetup: [...onRealStores.globalSetup, "test/faults/summary-setup.ts"],
