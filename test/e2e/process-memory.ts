@@ -32,8 +32,12 @@ export class ProcessMemory {
       () => readdirSync(this.#directory).find((file) => file.includes(`.${service.pid}.`)),
       { what: `a heap snapshot of ${service.name}`, timeoutMs: 20_000 },
     );
-    // The answer comes when the snapshot is written.
-    const metrics = await (await fetch(service.url("METRICS_PORT", "/metrics"))).text();
+    // The answer comes when the snapshot is written. A connection that was kept from an earlier question may be
+    // over by then; the next try makes a new one.
+    const metrics = await waitFor(async () => (await fetch(service.url("METRICS_PORT", "/metrics"))).text(), {
+      what: `the metrics of ${service.name}`,
+      timeoutMs: 20_000,
+    });
     const snapshot = readFileSync(join(this.#directory, name), "utf8");
     rmSync(join(this.#directory, name));
     return {
