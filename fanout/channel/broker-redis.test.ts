@@ -191,7 +191,7 @@ describe("the broker in Redis, in an outage", () => {
       retryAfterMs: expect.any(Number) as unknown,
     });
     // A time-out of a second, and what was sent a turn before it has one too.
-    expect(performance.now() - startedAt).toBeLessThan(2_500);
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
   }
 
   const everyCall: readonly (() => Promise<unknown>)[] = [
@@ -256,7 +256,8 @@ describe("the broker in Redis, in an outage", () => {
       expect(connection.status().isUp).toBe(false);
       const startedAt = performance.now();
       await expectUnavailable(() => broker.state(order));
-      expect(performance.now() - startedAt).toBeLessThan(100);
+      // Not after a time-out, which is a second.
+      expect(performance.now() - startedAt).toBeLessThan(700);
     } finally {
       redis.thaw();
     }

@@ -144,16 +144,17 @@ it("gives each direction its latency and keeps the order", async () => {
   const client = await open();
   client.socket.write("a");
   await client.until("a");
-  proxy.delay(60);
+  // Far more than a busy machine's pauses.
+  proxy.delay(300);
   const beganMs = performance.now();
   for (const letter of "bcdefg") client.socket.write(letter);
   await client.until("abcdefg");
-  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(118);
+  expect(performance.now() - beganMs).toBeGreaterThanOrEqual(598);
   proxy.normal();
   const healedMs = performance.now();
   client.socket.write("h");
   await client.until("abcdefgh");
-  expect(performance.now() - healedMs).toBeLessThan(118);
+  expect(performance.now() - healedMs).toBeLessThan(598);
 });
 
 it("slices what passes into small pieces and changes nothing of it", async () => {
