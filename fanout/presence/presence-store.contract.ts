@@ -182,6 +182,34 @@ export function describePresenceStore(name: string, makeHarness: MakePresenceSto
       expect(await store.held(place)).toHaveLength(1);
     });
 
+    it("knows the device that was last there, also where another's end is found out later", async () => {
+      const ghostSeenMs = Date.now() - 60_000;
+      await store.connect(connection("ghost", { place: "dead" + place }));
+      await store.connect(connection("phone"));
+      const [ghost] = await store.held("dead" + place);
+      if (ghost === undefined) throw new Error("nothing is held");
+      const goneMs = Date.now();
+      expect(await store.disconnect(connection("phone"), 0)).toEqual([]);
+      expect(await store.drop(ghost, ghostSeenMs)).toEqual(offline());
+      expect(Math.abs((await now()).lastSeenMs - goneMs)).toBeLessThan(1_000);
+    });
+
+    it("leaves who lost a connection the rest of the grace, also where what an edge left is dropped in it", async () => {
+      await confirm(await store.connect(connection("ghost", { place: "dead" + place })));
+      await store.connect(connection("phone"));
+      const [ghost] = await store.held("dead" + place);
+      if (ghost === undefined) throw new Error("nothing is held");
+      await store.disconnect(connection("phone"), LONG_MS);
+      expect(await store.drop(ghost, Date.now())).toEqual([]);
+      expect(await now()).toMatchObject({ isOnline: true });
+      expect(await store.connect(connection("phone again"))).toEqual([]);
+      // Over by itself where nobody comes back.
+      await store.connect(connection("ghost", { place: "dead" + place }));
+      await store.disconnect(connection("phone again"), SHORT_MS);
+      const atOnce = await store.drop(ghost, Date.now());
+      expect(atOnce.length > 0 ? atOnce : await settleNext()).toEqual(offline());
+    });
+
     it("knows which places were not renewed for a while", async () => {
       const places = async (leaseMs: number) => (await store.lapsed(leaseMs)).map((each) => each.place);
       await store.renew([place]);

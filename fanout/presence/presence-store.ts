@@ -98,7 +98,10 @@ export interface PresenceStore {
   lapsed(leaseMs: number): Promise<readonly LapsedPlace[]>;
   /** What is stored under a place, some of it. */
   held(place: string): Promise<readonly HeldConnection[]>;
-  /** Removes what was held, where its home is still that one; it was last there at `seenAtMs`. Without a grace. */
+  /**
+   * Removes what was held, where its home is still that one; it was last there at `seenAtMs`. Without a grace of its
+   * own; one that another connection of the user left goes on.
+   */
   drop(held: HeldConnection, seenAtMs: number): Promise<readonly Announcement[]>;
   /** Nothing is stored under it any more. */
   forget(place: string): Promise<void>;

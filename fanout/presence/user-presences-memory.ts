@@ -16,6 +16,8 @@ interface Known {
   readonly connections: Map<string, { readonly generation: number; readonly place: string }>;
   status: Status;
   seenMs: number;
+  /** The end of the last grace. */
+  staysUntilMs: number;
   version: number;
   toldVersion: number;
   isAvailable: boolean | undefined;
@@ -72,11 +74,14 @@ export class UserPresencesMemory {
     if (user === undefined || stored === undefined) return [];
     this.#index.unhold(stored.place, subject, connectionId);
     user.connections.delete(connectionId);
+    const nowMs = this.#index.nowMs();
+    // Of several devices the one counts that was last there, also where the end of another is found out later.
+    user.seenMs = Math.max(user.seenMs, seenAtMs ?? nowMs);
+    if (graceMs > 0) user.staysUntilMs = nowMs + graceMs;
     if (user.connections.size > 0 || user.status !== "online") return [];
-    user.seenMs = seenAtMs ?? this.#index.nowMs();
-    if (graceMs > 0) {
+    if (user.staysUntilMs > nowMs) {
       this.#become(user, "leaving");
-      this.#dueIn(user, graceMs);
+      this.#dueIn(user, user.staysUntilMs - nowMs);
       return [];
     }
     this.#become(user, "offline");
@@ -156,6 +161,7 @@ export class UserPresencesMemory {
       connections: new Map(),
       status: "offline",
       seenMs: 0,
+      staysUntilMs: 0,
       version: 0,
       toldVersion: 0,
       isAvailable: undefined,

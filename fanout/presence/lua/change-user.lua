@@ -10,7 +10,7 @@
 -- A user is 'online', 'leaving' (the last connection is gone, the grace is not over) or 'offline'. A connection is
 -- "generation:place". Answers {1 online or 0, last seen, available or '', version} to announce, or nil.
 local what, subject = ARGV[1], ARGV[2]
-local state = redis.call('HMGET', KEYS[1], 'state', 'seen', 'version', 'told', 'available', 'available-at')
+local state = redis.call('HMGET', KEYS[1], 'state', 'seen', 'version', 'told', 'available', 'available-at', 'stays')
 local status, version, told = state[1] or 'offline', state[3], state[4]
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -108,13 +108,17 @@ redis.call('HDEL', ARGV[9] .. place, held)
 if not stored then return false end
 redis.call('HDEL', ARGV[9] .. stored_place, held)
 redis.call('HDEL', KEYS[2], connection)
-if redis.call('HLEN', KEYS[2]) > 0 or status ~= 'online' then return false end
-state[2] = ARGV[11] ~= '' and ARGV[11] or string.format('%.0f', now_ms)
-redis.call('HSET', KEYS[1], 'seen', state[2])
+-- Of several devices the one counts that was last there, also where the end of another is found out later.
+local seen_ms = math.max(ARGV[11] ~= '' and tonumber(ARGV[11]) or now_ms, tonumber(state[2]) or 0)
+state[2] = string.format('%.0f', seen_ms)
+local stays_ms = tonumber(state[7]) or 0
+if tonumber(ARGV[10]) > 0 then stays_ms = now_ms + tonumber(ARGV[10]) end
+redis.call('HSET', KEYS[1], 'seen', state[2], 'stays', string.format('%.0f', stays_ms))
 keep()
-if tonumber(ARGV[10]) > 0 then
+if redis.call('HLEN', KEYS[2]) > 0 or status ~= 'online' then return false end
+if stays_ms > now_ms then
   become('leaving')
-  due_in(ARGV[10])
+  due_in(stays_ms - now_ms)
   return false
 end
 become('offline')
