@@ -112,6 +112,21 @@ describe("watching a user", () => {
     expect(seen(1, "u1").at(-1)).toMatchObject({ online: true, lastSeenMs: 0 });
   });
 
+  it("shows the present value also where others watch and nothing has changed for hours", async () => {
+    start();
+    await share("u1", "watcher", "later");
+    await open(2, "u1");
+    await open(1, "watcher");
+    await follow(1, "presence:u1");
+    await vi.waitFor(() => expect(seen(1, "u1").at(-1)).toMatchObject({ online: true }));
+    const now = performance.now.bind(performance);
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now() + 2 * 3_600_000);
+    await open(3, "later");
+    await follow(3, "presence:u1");
+    clock.mockRestore();
+    expect(seen(3, "u1")).toMatchObject([{ online: true }]);
+  });
+
   it("is refused to strangers, and allowed to oneself, to admins, and to who was granted it", async () => {
     start();
     await share("u1");
