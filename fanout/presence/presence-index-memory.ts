@@ -1,8 +1,11 @@
 /** When something is to be done about whom, and which connections each place holds, in this process. */
 import type { StoreClock } from "#fanout/store-clock.js";
-import { DUE_PER_PARTITION, HELD_PER_PARTITION } from "./presence-limits.js";
+import { HELD_PER_PARTITION } from "./presence-limits.js";
 import type { DueSubject, HeldConnection, LapsedPlace } from "./presence-store.js";
 import { heldName } from "./presence-subject.js";
+
+/** Here one partition has them all, and to find them is to look at each. */
+const DUE_AT_A_TIME = 1_000;
 
 export class PresenceIndexMemory {
   readonly #clock: StoreClock;
@@ -40,7 +43,7 @@ export class PresenceIndexMemory {
     const due = [...this.#due]
       .filter(([, atMs]) => atMs <= nowMs)
       .sort(([, left], [, right]) => left - right);
-    return due.slice(0, DUE_PER_PARTITION).map(([text]) => ({ partition: 0, text }));
+    return due.slice(0, DUE_AT_A_TIME).map(([text]) => ({ partition: 0, text }));
   }
 
   hold(place: string, held: { subject: string; connectionId: string; generation: number }): void {

@@ -81,6 +81,16 @@ describe("what a killed edge leaves", () => {
     expect(await store.lapsed(0)).toMatchObject([{ place: "alive" }]);
   });
 
+  it("is gone in one look, however many were in one room", async () => {
+    for (let index = 0; index < 2_500; index++) await store.connect(connection(`more${index}`, "dead"));
+    nowMs += PLACE_LEASE_MS;
+    await dropAll();
+    nowMs += LAPSED_FOR_MS;
+    await store.renew(["alive"]);
+    await dropAll();
+    expect(await store.countOnline("app")).toBe(1);
+  });
+
   it("is left where its home lives on and was only kept from renewing by the store", async () => {
     nowMs += PLACE_LEASE_MS + 60_000;
     await dropAll();
@@ -120,6 +130,16 @@ describe("what a killed edge leaves", () => {
 });
 
 describe("what is due", () => {
+  it("is done in one look, however many left the same room", async () => {
+    const room = Array.from({ length: 1_000 }, (_, index) => connection(`u${index}`, "p"));
+    for (const each of room) await store.join({ ...each, channel: group, sessionId: each.connectionId });
+    for (const each of room) await store.leave({ ...each, channel: group }, 15_000);
+    nowMs += 15_000;
+    await settleAll();
+    expect((await store.members(group, "", 10)).total).toBe(0);
+  });
+
+
   it("is done and announced by one of all who look", async () => {
     await store.connect(connection("u1", "p"));
     await store.disconnect(connection("u1", "p"), 15_000);

@@ -9,14 +9,17 @@
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { PresenceAnnouncer } from "./presence-announcer.js";
 import type { PresenceCounters } from "./presence-counters.js";
-import type { LapsedPlace, PresenceStore } from "./presence-store.js";
+import { DUE_PER_PARTITION } from "./presence-limits.js";
+import type { DueSubject, LapsedPlace, PresenceStore } from "./presence-store.js";
 
 /** How long a place lives after it was renewed. */
 export const PLACE_LEASE_MS = 15_000;
 /** Longer than the interval at which places are renewed. */
 export const LAPSED_FOR_MS = 8_000;
-/** Of one place, in one look. */
-const MAX_ROUNDS = 20;
+/** Of one place, in one look: a room lies in one partition, however many were in it at an edge that was killed. */
+const MAX_ROUNDS = 200;
+/** In one look, so that a storm of graces that end leaves room for what apps say. */
+const MAX_SETTLED = 6_400;
 
 export interface PresenceReaperOptions {
   readonly store: PresenceStore;
@@ -45,8 +48,14 @@ export class PresenceReaper {
     this.#isSettling = true;
     const { store, announcer, counters } = this.#options;
     try {
-      const subjects = await store.due();
-      await Promise.all(subjects.map(async (subject) => announcer.announce(await store.settle(subject))));
+      let settled = 0;
+      let partitions: readonly number[] | undefined;
+      do {
+        const subjects = await store.due(partitions);
+        await Promise.all(subjects.map(async (subject) => announcer.announce(await store.settle(subject))));
+        settled += subjects.length;
+        partitions = partitionsWithMore(subjects);
+      } while (partitions.length > 0 && settled < MAX_SETTLED);
     } catch {
       counters.storeFailures += 1;
     } finally {
@@ -100,4 +109,11 @@ export class PresenceReaper {
       );
     }
   }
+}
+
+/** Those that gave as many as they give at a time: all members of a room are due in one. */
+function partitionsWithMore(subjects: readonly DueSubject[]): readonly number[] {
+  const counts = new Map<number, number>();
+  for (const { partition } of subjects) counts.set(partition, (counts.get(partition) ?? 0) + 1);
+  return [...counts].filter(([, count]) => count >= DUE_PER_PARTITION).map(([partition]) => partition);
 }

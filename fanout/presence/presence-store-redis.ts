@@ -179,9 +179,10 @@ export class RedisPresenceStore implements PresenceStore {
     await this.#connection.run((client) => client.zrem(presencePlacesKey().key, place), "forget-place");
   }
 
-  async due(): Promise<readonly DueSubject[]> {
+  async due(among?: readonly number[]): Promise<readonly DueSubject[]> {
+    const asked = among === undefined ? PARTITIONS : PARTITIONS.filter(({ index }) => among.includes(index));
     const replies = await Promise.allSettled(
-      PARTITIONS.map((partition) => {
+      asked.map((partition) => {
         const { due } = presenceIndexKeys(partition.index);
         return this.#connection.script(READ_DUE, { partition, keys: [due], args: [DUE_PER_PARTITION] });
       }),
@@ -191,7 +192,7 @@ export class RedisPresenceStore implements PresenceStore {
     return replies.flatMap((reply, index) => {
       if (reply.status === "rejected") return [];
       const texts = listOf(reply.value).map((text) => bytesOf(text).toString());
-      return texts.map((text) => ({ partition: PARTITIONS[index]?.index ?? 0, text }));
+      return texts.map((text) => ({ partition: asked[index]?.index ?? 0, text }));
     });
   }
 

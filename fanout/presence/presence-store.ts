@@ -105,8 +105,8 @@ export interface PresenceStore {
   drop(held: HeldConnection, seenAtMs: number): Promise<readonly Announcement[]>;
   /** Nothing is stored under it any more. */
   forget(place: string): Promise<void>;
-  /** Subjects whose time has come, some of them. Those that could not be asked are left out. */
-  due(): Promise<readonly DueSubject[]>;
+  /** Subjects whose time has come, some of each partition (default: all). Those that could not be asked are left out. */
+  due(partitions?: readonly number[]): Promise<readonly DueSubject[]>;
   /** Does what is due; nothing where another has done it. */
   settle(subject: DueSubject): Promise<readonly Announcement[]>;
   /** It was published: it is not given again. */
