@@ -27,13 +27,22 @@ interface MemberSubject {
   readonly userId: string;
 }
 
+interface Room {
+  /** By user. */
+  readonly memberships: Map<string, Membership[]>;
+  /** Those who are in it: not those of whom only `left` is still to be told. */
+  readonly members: Set<string>;
+  /** The members in order; undefined since they changed. */
+  sorted: readonly string[] | undefined;
+}
+
 type Leaving = Omit<MemberConnection, "sessionId">;
 
 export class ChannelMembersMemory {
   readonly #index: PresenceIndexMemory;
   readonly #options: PresenceStoreOptions;
-  /** By the channel's key, then user. */
-  readonly #channels = new Map<string, Map<string, Membership[]>>();
+  /** By the channel's key. */
+  readonly #rooms = new Map<string, Room>();
 
   constructor(index: PresenceIndexMemory, options: PresenceStoreOptions) {
     this.#index = index;
@@ -41,7 +50,7 @@ export class ChannelMembersMemory {
   }
 
   get size(): number {
-    return this.#channels.size;
+    return this.#rooms.size;
   }
 
   join(member: MemberConnection): readonly Announcement[] {
@@ -55,7 +64,7 @@ export class ChannelMembersMemory {
       living.find(({ graceEndsAtMs }) => graceEndsAtMs !== undefined);
     const announcements: Announcement[] = [];
     if (found === undefined) {
-      const total = this.#members(channel).length;
+      const total = this.#count(channel);
       if (memberships.length >= MAX_MEMBERSHIPS || (living.length === 0 && total >= MAX_MEMBERS)) return [];
       const membership: Membership = {
         name: connectionId,
@@ -106,9 +115,11 @@ export class ChannelMembersMemory {
   }
 
   page(channel: Channel, after: string, limit: number): MembersPage {
-    const userIds = this.#members(channel).sort(byBytes);
-    const behind = after === "" ? userIds : userIds.filter((userId) => byBytes(userId, after) > 0);
-    return { userIds: behind.slice(0, limit), total: userIds.length };
+    const room = this.#rooms.get(channel.key);
+    if (room === undefined) return { userIds: [], total: 0 };
+    room.sorted ??= [...room.members].sort(byBytes);
+    const from = after === "" ? 0 : firstBehind(room.sorted, after);
+    return { userIds: room.sorted.slice(from, from + limit), total: room.sorted.length };
   }
 
   settle(subject: MemberSubject): readonly Announcement[] {
@@ -143,7 +154,7 @@ export class ChannelMembersMemory {
     memberships: Membership[],
   ): readonly Announcement[] {
     membership.graceEndsAtMs = undefined;
-    if (membership.isJoinedOwed || this.#members(subject.channel).length <= this.#toldUpTo(subject.channel)) {
+    if (membership.isJoinedOwed || this.#count(subject.channel) <= this.#toldUpTo(subject.channel)) {
       membership.isLeftOwed = true;
       return this.#announce(subject, membership);
     }
@@ -168,11 +179,21 @@ export class ChannelMembersMemory {
   }
 
   #save({ channel, userId }: MemberSubject, memberships: Membership[]): void {
-    const members = this.#channels.get(channel.key) ?? new Map<string, Membership[]>();
-    if (memberships.length > 0) members.set(userId, memberships);
-    else members.delete(userId);
-    if (members.size > 0) this.#channels.set(channel.key, members);
-    else this.#channels.delete(channel.key);
+    const room = this.#rooms.get(channel.key) ?? {
+      memberships: new Map<string, Membership[]>(),
+      members: new Set<string>(),
+      sorted: undefined,
+    };
+    if (memberships.length > 0) room.memberships.set(userId, memberships);
+    else room.memberships.delete(userId);
+    const isMember = memberships.some(({ isLeftOwed }) => !isLeftOwed);
+    if (isMember !== room.members.has(userId)) {
+      room.sorted = undefined;
+      if (isMember) room.members.add(userId);
+      else room.members.delete(userId);
+    }
+    if (room.memberships.size > 0) this.#rooms.set(channel.key, room);
+    else this.#rooms.delete(channel.key);
     const dueAtMs = Math.min(
       ...memberships.map((each) => Math.min(each.graceEndsAtMs ?? Infinity, each.owedAtMs ?? Infinity)),
     );
@@ -182,20 +203,27 @@ export class ChannelMembersMemory {
   }
 
   #of({ channel, userId }: MemberSubject): Membership[] {
-    return this.#channels.get(channel.key)?.get(userId) ?? [];
+    return this.#rooms.get(channel.key)?.memberships.get(userId) ?? [];
   }
 
-  #members(channel: Channel): string[] {
-    const living: string[] = [];
-    for (const [userId, memberships] of this.#channels.get(channel.key) ?? []) {
-      if (memberships.some(({ isLeftOwed }) => !isLeftOwed)) living.push(userId);
-    }
-    return living;
+  #count(channel: Channel): number {
+    return this.#rooms.get(channel.key)?.members.size ?? 0;
   }
 
   #toldUpTo(channel: Channel): number {
     return CHANNEL_KINDS.get(channel.kind)?.members === "told" ? this.#options.maxToldMembers : 0;
   }
+}
+
+/** Where those begin that come after a text. */
+function firstBehind(sorted: readonly string[], after: string): number {
+  let [from, to] = [0, sorted.length];
+  while (from < to) {
+    const middle = Math.floor((from + to) / 2);
+    if (byBytes(sorted[middle] ?? "", after) > 0) to = middle;
+    else from = middle + 1;
+  }
+  return from;
 }
 
 function byBytes(left: string, right: string): number {

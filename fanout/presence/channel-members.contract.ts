@@ -173,6 +173,20 @@ export function describeChannelMembers(name: string, makeHarness: MakePresenceSt
       expect(new Set(seen)).toEqual(new Set(users));
     });
 
+    it("lists everybody who stays once, while others come and go between the pages", async () => {
+      const stay = ["b", "d", "f", "h"];
+      for (const userId of [...stay, "c"]) await join(userId, `c of ${userId}`);
+      const first = await list("", 2);
+      expect(first).toEqual(["b", "c"]);
+      // Also the one at whom the next page begins.
+      await leave(0, "c", "c of c");
+      for (const userId of ["a", "e"]) await join(userId, `c of ${userId}`);
+      const second = await list("c", 2);
+      await leave(0, "e", "c of e");
+      expect([...first, ...second, ...(await list("e", 9))]).toEqual(["b", "c", "d", "e", "f", "h"]);
+      expect(await store.members(group, "z", 2)).toEqual({ userIds: [], total: 5 });
+    });
+
     it("comes to one truth when connections come and go at once", async () => {
       const ids = Array.from({ length: 10 }, (_, index) => `c${index}`);
       await Promise.all(ids.map((id) => store.join(member("u1", id))));
