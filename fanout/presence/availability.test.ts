@@ -61,6 +61,13 @@ it("is written with the next word where the store was away", async () => {
   isAway = false;
   availability.saidBeside(worker, true, 2 * SECOND_US);
   expect(written).toMatchObject([{ isAvailable: true, saidAtUs: 2 * SECOND_US }]);
+});
+
+it("is written with the next location where it was said while the store was away", async () => {
+  availability.saidBeside(worker, true, SECOND_US);
   isAway = true;
-  await expect(availability.say(worker, false, 3 * SECOND_US)).rejects.toThrow(GatewayError);
+  await expect(availability.say(worker, false, 2 * SECOND_US)).rejects.toThrow(GatewayError);
+  isAway = false;
+  availability.saidBeside(worker, false, 3 * SECOND_US);
+  expect(written.at(-1)).toMatchObject({ isAvailable: false, saidAtUs: 3 * SECOND_US });
 });

@@ -8,7 +8,7 @@ import { isAble } from "#fanout/policy/policy.js";
 import type { FrameHandler } from "#fanout/session/frame-handler.js";
 import type { FanoutCounters } from "../fanout-counters.js";
 import type { PresenceAnnouncer } from "./presence-announcer.js";
-import type { PresenceStore } from "./presence-store.js";
+import type { Announcement, PresenceStore } from "./presence-store.js";
 
 /** The session of a worker. */
 export interface Worker {
@@ -38,17 +38,21 @@ export class Availability {
   saidBeside(worker: Worker, isAvailable: boolean, saidAtUs: number): void {
     const last = this.#said.get(worker);
     if (last?.isAvailable === isAvailable && saidAtUs - last.saidAtUs < REPEAT_US) return;
-    this.say(worker, isAvailable, saidAtUs).catch(() => {
-      this.#said.delete(worker);
-      this.options.counters.storeFailures += 1;
-    });
+    this.say(worker, isAvailable, saidAtUs).catch(() => (this.options.counters.storeFailures += 1));
   }
 
   /** Resolves when it is stored. @throws GatewayError unavailable. */
   async say(worker: Worker, isAvailable: boolean, saidAtUs: number): Promise<void> {
     const { app, userId } = worker.principal;
     this.#said.set(worker, { isAvailable, saidAtUs });
-    const announcements = await this.options.store.setAvailable({ app, userId, isAvailable, saidAtUs });
+    let announcements: readonly Announcement[];
+    try {
+      announcements = await this.options.store.setAvailable({ app, userId, isAvailable, saidAtUs });
+    } catch (thrown) {
+      // The next location says it again.
+      this.#said.delete(worker);
+      throw thrown;
+    }
     // Watchers hear of it in a moment; nobody waits for that.
     void this.options.announcer.announce(announcements);
   }

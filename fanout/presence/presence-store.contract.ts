@@ -239,6 +239,19 @@ export function describePresenceStore(name: string, makeHarness: MakePresenceSto
       expect(await say(false, 12)).toEqual(online({ isAvailable: false }));
     });
 
+    it("takes no word for a later one than it can be, where the clock that it was told by is ahead", async () => {
+      const say = (isAvailable: boolean, saidAtUs: number) =>
+        store.setAvailable({ app, userId: "u1", isAvailable, saidAtUs });
+      await store.connect(connection("c1"));
+      await say(true, (Date.now() + 3_600_000) * 1_000);
+      expect((await now()).isAvailable).toBe(true);
+      // A word of another device's edge, whose clock is right.
+      await vi.waitFor(async () => {
+        await say(false, Date.now() * 1_000);
+        expect((await now()).isAvailable).toBe(false);
+      });
+    });
+
     it("ends a grace in time also where availability changes in it", async () => {
       await store.connect(connection("c1"));
       await store.disconnect(connection("c1"), LONG_MS);

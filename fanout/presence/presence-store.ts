@@ -79,7 +79,10 @@ export interface PresenceStore {
   connect(connection: PlacedConnection): Promise<readonly Announcement[]>;
   /** It is gone. The last one of a user leaves them online for the grace. */
   disconnect(connection: PlacedConnection, graceMs: number): Promise<readonly Announcement[]>;
-  /** Whether a user takes offers, as said at this time (microseconds); what was said earlier changes nothing. */
+  /**
+   * Whether a user takes offers, as said at this time (microseconds), now at the latest; what was said earlier
+   * changes nothing.
+   */
   setAvailable(user: AvailableUser): Promise<readonly Announcement[]>;
   /** In the order of the ids. */
   presences(app: string, userIds: readonly string[]): Promise<readonly UserPresence[]>;

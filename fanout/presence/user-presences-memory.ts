@@ -90,8 +90,9 @@ export class UserPresencesMemory {
 
   setAvailable({ app, userId, isAvailable, saidAtUs }: AvailableUser): readonly Announcement[] {
     const user = this.#user(app, userId);
-    if (user.availableSinceUs >= saidAtUs) return [];
-    user.availableSinceUs = saidAtUs;
+    const sinceUs = Math.min(saidAtUs, this.#index.nowUs());
+    if (user.availableSinceUs >= sinceUs) return [];
+    user.availableSinceUs = sinceUs;
     if (user.isAvailable === isAvailable) return [];
     user.isAvailable = isAvailable;
     return user.status === "offline" ? [] : [this.#changed(user)];

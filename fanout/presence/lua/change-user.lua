@@ -69,8 +69,10 @@ if what == 'announced' then
 end
 
 if what == 'available' then
-  if state[6] and tonumber(state[6]) >= tonumber(ARGV[7]) then return false end
-  redis.call('HSET', KEYS[1], 'available', ARGV[6], 'available-at', ARGV[7])
+  -- A clock that is ahead must not keep what other devices say from being the last word.
+  local since_us = math.min(tonumber(ARGV[7]), now_us)
+  if state[6] and tonumber(state[6]) >= since_us then return false end
+  redis.call('HSET', KEYS[1], 'available', ARGV[6], 'available-at', string.format('%.0f', since_us))
   keep()
   local is_same = state[5] == ARGV[6]
   state[5] = ARGV[6]
