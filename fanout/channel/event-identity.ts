@@ -8,6 +8,7 @@ import { GatewayError } from "#proto/errors.js";
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import type { Channel } from "./channel.js";
 
+/** Of clients and of the API. */
 const MAX_EVENT_BYTES = 64 * 1024;
 
 /** The id of the event that is made under this key in this channel. */
@@ -17,7 +18,7 @@ export function eventIdFor(channel: Channel, idempotencyKey: string): string {
 }
 
 /** @throws GatewayError payload_too_large naming the field. */
-export function checkEventSize(event: Event, field: string): void {
-  if (encode(Event, event).length <= MAX_EVENT_BYTES) return;
-  throw new GatewayError("payload_too_large", `an event has at most ${MAX_EVENT_BYTES} bytes`, { field });
+export function checkEventSize(event: Event, field: string, maxBytes = MAX_EVENT_BYTES): void {
+  if (encode(Event, event).length <= maxBytes) return;
+  throw new GatewayError("payload_too_large", `an event has at most ${maxBytes} bytes`, { field });
 }

@@ -103,6 +103,20 @@ describe("EventConsumer", () => {
     });
   }
 
+  it("takes no record whose event would be larger than a record may be, and does nothing of it", async () => {
+    // Two bytes each as JSON, eleven in the event.
+    const fares = Array.from({ length: 30_000 }, () => 1);
+    const booking = { eventId: "e1", type: "booking.confirmed" };
+    const large = { ...booking, data: { bookingId: "b1", userId: "u1", fares } };
+    await expect(consumer.handle(record(large)).run()).rejects.toThrow(
+      new UnreadableRecord("an event has at most 262144 bytes"),
+    );
+    expect(stores.steps).toEqual([]);
+    const text = { ...booking, data: { bookingId: "b1", userId: "u1", text: "x".repeat(200_000) } };
+    await consumer.handle(record(text)).run();
+    expect(stores.steps).toEqual(["grant u1", "publish", "publish"]);
+  });
+
   it("grants a part before it tells of it, and ends one after", async () => {
     await consumer.handle(order("order.created", { customerId: "u1" })).run();
     await consumer.handle(order("order.assigned", { porterId: "p1" })).run();

@@ -6,13 +6,14 @@
 import { GatewayError, type ErrorName } from "#proto/errors.js";
 import type { MessageToSend } from "#fanout/chat/chat.js";
 import type { ServiceChat } from "#fanout/chat/service-chat.js";
+import { checkEventSize } from "#fanout/channel/event-identity.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
 import type { Directory } from "#fanout/directory/directory.js";
 import type { Participations } from "#fanout/directory/participations.js";
 import type { OfferRequest } from "#fanout/offer/offer-request.js";
 import type { OfferDesk } from "#fanout/offer/offer-desk.js";
 import type { Logger } from "#fanout/fanout-logger.js";
-import { isOwnRecord, readEnvelope, type CheckedEnvelope } from "./envelope.js";
+import { isOwnRecord, MAX_ENVELOPE_BYTES, readEnvelope, type CheckedEnvelope } from "./envelope.js";
 import { UnreadableRecord, type RecordWork, type SourceRecord } from "./event-source.js";
 import { meaningOf, type Action, type Meaning } from "./incoming-events.js";
 import { RecentEvents } from "./recent-events.js";
@@ -45,6 +46,8 @@ const FAULTS_OF_THE_EVENT: ReadonlySet<string> = new Set([
 ]);
 
 const RECENT_EVENTS = 10_000;
+/** No event is sixteen times as large as its record. */
+const MAY_GROW_BYTES = MAX_ENVELOPE_BYTES / 16;
 
 const OFFER_OUTCOMES = { created: "published", repeated: "repeated", over: "stale" } as const;
 
@@ -115,6 +118,7 @@ export class EventConsumer {
       this.counters.repeated += 1;
       return;
     }
+    if (record.value.byteLength > MAY_GROW_BYTES) checkSizes(meaning.actions);
     await this.#perform(meaning.actions, record);
     this.#recent.add(eventKey);
   }
@@ -248,4 +252,10 @@ function subjectOf(action: Action): string {
     case "endAll":
       return action.channel.key;
   }
+}
+
+/** Before anything is done: what is too large for a socket would close each that it comes to, at every resume. */
+function checkSizes(actions: readonly Action[]): void {
+  for (const action of actions)
+    if (action.type === "publish") checkEventSize(action.event, "data", MAX_ENVELOPE_BYTES);
 }

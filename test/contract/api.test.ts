@@ -320,7 +320,7 @@ describe("Publish", () => {
         release = resolve;
       });
     const items = ["one", "two"].map((id) => toOrder42(orderStatus("a", { id })));
-    const error = await failed(client.publish(items, { timeoutMs: 500 }));
+    const error = await failed(client.publish(items, { timeoutMs: 1_500 }));
     expect(error.code).toBe(status.DEADLINE_EXCEEDED);
     await vi.waitFor(
       () => expect(api.server.counters.callCount("Publish", status.DEADLINE_EXCEEDED)).toBe(1),
