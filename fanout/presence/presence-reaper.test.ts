@@ -139,7 +139,6 @@ describe("what is due", () => {
     expect((await store.members(group, "", 10)).total).toBe(0);
   });
 
-
   it("is done and announced by one of all who look", async () => {
     await store.connect(connection("u1", "p"));
     await store.disconnect(connection("u1", "p"), 15_000);
