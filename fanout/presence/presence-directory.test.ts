@@ -54,6 +54,15 @@ describe("a part in a user's presence", () => {
     expect(await directory.participation(ofU1, "friend")).toMatchObject({ expiresAtMs: SOON_MS });
   });
 
+  it("is nobody's for being told of the same: by the same user's presence, or by the same notifications", async () => {
+    for (const channel of [presenceChannel("app", "celebrity"), channelOf("app", "notification", "n1")]) {
+      await grant(channel, "u1");
+      await grant(channel, "u2");
+    }
+    expect(await directory.participation(ofU1, "u2")).toBeUndefined();
+    expect((await directory.recordOf(ofU1, ["u2"])).ended).toEqual(new Set(["u2"]));
+  });
+
   it("is not denied while the directory is being rebuilt", async () => {
     inner.isComplete = false;
     await expect(directory.participation(ofU1, "u2")).rejects.toThrow(PartUnknownError);

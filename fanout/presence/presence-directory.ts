@@ -1,10 +1,11 @@
 /**
  * The directory as the policy asks it, with the channels of presence in it. Nobody is granted to see a user's
- * presence one by one: who takes part in any channel with them may. So their part in `presence:<user id>` is made of
+ * presence one by one: who takes part in a channel with them may, of a kind whose members are kept. So their part in `presence:<user id>` is made of
  * the parts that both have; a grant of that channel counts too, for apps whose users have other ties.
  */
 import type { Channel } from "#fanout/channel/channel.js";
 import { userChannel } from "#fanout/channel/channel.js";
+import { CHANNEL_KINDS } from "#fanout/channel/channel-kinds.js";
 import {
   PartUnknownError,
   type Directory,
@@ -98,6 +99,8 @@ export class PresenceDirectory implements Directory {
     let endsAtMs = 0;
     for (const { channel: shared, expiresAtMs } of own.parts) {
       const isGranted = shared.key === channel.key;
+      // Who is told of the same (a notification, a third user's presence) is nobody that others see there.
+      if (!isGranted && CHANNEL_KINDS.get(shared.kind)?.members === "unknown") continue;
       const until = isGranted ? expiresAtMs : Math.min(expiresAtMs, ends.get(shared.key) ?? 0);
       endsAtMs = Math.max(endsAtMs, until);
     }
