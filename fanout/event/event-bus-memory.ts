@@ -123,6 +123,7 @@ export class MemoryEventBus implements EventSink {
     const item: MemoryItem = {
       offset,
       nextOffset: offset + 1,
+      byteLength: value.byteLength,
       record: { topic, partition: number, offset, key, value, headers },
     };
     target.waiting.push(item);

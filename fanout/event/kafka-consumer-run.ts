@@ -33,8 +33,9 @@ export interface ConsumerRunOptions {
   readonly onCrash: (error: Error) => void;
 }
 
-/** A lane that has so many waiting is supplied with no more until half of them are done. */
+/** A lane that has so many waiting, or so much, is supplied with no more until half of it is done. */
 const MAX_QUEUED_RECORDS = 500;
+const MAX_QUEUED_BYTES = 4 * 1024 * 1024;
 const MAX_BYTES_PER_PARTITION = 512 * 1024;
 const COMMIT_INTERVAL_MS = 200;
 /** How long an idle fetch waits at the broker; a resumed partition waits for it. */
@@ -163,7 +164,8 @@ export class ConsumerRun {
       const offset = Number(message.offset);
       // Control records behind the last one are never handed out, but must be committed.
       const nextOffset = (message.offset === lastOffset ? Number(batch.lastOffset()) : offset) + 1;
-      return { topic: batch.topic, partition: batch.partition, offset, nextOffset, message };
+      const byteLength = message.value?.byteLength ?? 0;
+      return { topic: batch.topic, partition: batch.partition, offset, nextOffset, byteLength, message };
     });
     const first = items[0];
     if (first === undefined || lastOffset === undefined) return;
@@ -171,7 +173,7 @@ export class ConsumerRun {
     const assigned = this.#assigned(first, Number(batch.highWatermark));
     assigned.lane.accept(items);
     payload.resolveOffset(lastOffset);
-    if (assigned.lane.pending >= MAX_QUEUED_RECORDS) assigned.resume = payload.pause();
+    if (isFull(assigned.lane, 1)) assigned.resume = payload.pause();
     await payload.heartbeat();
   }
 
@@ -210,7 +212,7 @@ export class ConsumerRun {
         ...(after && { after }),
         onDone: () => {
           this.#commitSoon();
-          if (assigned.resume && assigned.lane.pending <= MAX_QUEUED_RECORDS / 2) {
+          if (assigned.resume && !isFull(assigned.lane, 0.5)) {
             const { resume } = assigned;
             assigned.resume = undefined;
             if (!this.#ended) resume();
@@ -294,6 +296,11 @@ export class ConsumerRun {
       this.#commitSoon();
     }
   }
+}
+
+/** Whether such a share of what may wait does. */
+function isFull({ pending, pendingBytes }: PartitionLane<KafkaItem>, share: number): boolean {
+  return pending > share * MAX_QUEUED_RECORDS || pendingBytes > share * MAX_QUEUED_BYTES;
 }
 
 function partitionName(topic: string, partition: number): string {

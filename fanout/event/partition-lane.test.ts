@@ -3,7 +3,7 @@ import { Random } from "#test/support/random.js";
 import { PartitionLane, type LaneItem, type LaneOptions } from "./partition-lane.js";
 
 function item(offset: number): LaneItem {
-  return { offset, nextOffset: offset + 1 };
+  return { offset, nextOffset: offset + 1, byteLength: 10 };
 }
 
 type Process = (item: LaneItem) => Promise<void>;
@@ -43,7 +43,9 @@ describe("PartitionLane", () => {
     lane.accept([item(5), item(6)]);
     lane.accept([item(7)]);
     expect(lane.pending).toBe(3);
+    expect(lane.pendingBytes).toBe(30);
     await vi.waitFor(() => expect(lane.pending).toBe(0));
+    expect(lane.pendingBytes).toBe(0);
     expect(done).toEqual([5, 6, 7]);
     expect(mostInHand).toBe(1);
     expect(lane.doneOffset).toBe(8);
@@ -88,7 +90,7 @@ describe("PartitionLane", () => {
 
   it("says where to go on behind holes and control records", async () => {
     const lane = laneWith({});
-    lane.accept([{ offset: 1, nextOffset: 9 }]);
+    lane.accept([{ offset: 1, nextOffset: 9, byteLength: 0 }]);
     await vi.waitFor(() => expect(lane.doneOffset).toBe(9));
     expect(lane.acceptedOffset).toBe(9);
   });
@@ -215,6 +217,45 @@ describe("PartitionLane", () => {
     }
   });
 
+  it("takes nothing further in hand while the first that is not done fails", async () => {
+    let isAway = true;
+    const done: number[] = [];
+    const lane = laneWith({
+      touches: ({ offset }) => [`order ${offset}`],
+      process: async ({ offset }) => {
+        if (isAway && offset === 0) throw new Error("away");
+        done.push(offset);
+        await Promise.resolve();
+      },
+      wait: () => new Promise((resolve) => setImmediate(resolve)),
+    });
+    lane.accept(Array.from({ length: 100 }, (_, index) => item(index)));
+    await vi.waitFor(() => expect(done).toHaveLength(63));
+    for (let turns = 0; turns < 20; turns += 1) await new Promise((resolve) => setImmediate(resolve));
+    expect(done).toHaveLength(63);
+    isAway = false;
+    await vi.waitFor(() => expect(lane.doneOffset).toBe(100));
+    expect(done).toHaveLength(100);
+  });
+
+  it("knows what an item touches when it begins, also where beginning it brings the next", async () => {
+    const begun: number[] = [];
+    let finish = (): void => undefined;
+    const lane = laneWith({
+      process: ({ offset }) => {
+        begun.push(offset);
+        if (offset === 1) lane.accept([item(2)]);
+        return offset === 1 ? new Promise((resolve) => (finish = resolve)) : Promise.resolve();
+      },
+    });
+    lane.accept([item(1)]);
+    await vi.waitFor(() => expect(begun).toEqual([1]));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(begun).toEqual([1]);
+    finish();
+    await vi.waitFor(() => expect(begun).toEqual([1, 2]));
+  });
+
   it("has no more than so many in hand", async () => {
     const started: number[] = [];
     const lane = laneWith({
@@ -225,6 +266,7 @@ describe("PartitionLane", () => {
       },
     });
     lane.accept(Array.from({ length: 200 }, (_, index) => item(index)));
+    await vi.waitFor(() => expect(started).toHaveLength(64));
     await new Promise((resolve) => setImmediate(resolve));
     expect(started).toHaveLength(64);
   });

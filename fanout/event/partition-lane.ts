@@ -2,7 +2,8 @@
  * The records of one partition on their way to the handler. What touches the same thing is done strictly one after
  * the other, in the order of the offsets; what touches different things is done at the same time, so many at once,
  * so that a partition is not as slow as the store's answers one by one. A failure is tried again with backoff for
- * as long as the lane is open, and holds what comes after it and touches the same. No lane waits for another one.
+ * as long as the lane is open: what comes after it and touches the same waits, and nothing further is taken in hand,
+ * so that a restart does not do much of it again. No lane waits for another one.
  *
  * What is done without a gap is read from `doneOffset`; committing it, and pausing the supply when `pending` grows,
  * is left to the owner.
@@ -15,6 +16,8 @@ export interface LaneItem {
   readonly offset: number;
   /** Where to go on after it: offset + 1, or more where the log has a hole or a control record behind it. */
   readonly nextOffset: number;
+  /** What it holds in memory, about. */
+  readonly byteLength: number;
 }
 
 export interface LaneOptions<Item extends LaneItem> {
@@ -31,12 +34,13 @@ export interface LaneOptions<Item extends LaneItem> {
   readonly after?: Promise<void>;
 }
 
-/** What a lane has in hand. The home of a channel answers many in one turn: more at once bring little. */
+/** Waiting for others of them counts too. The store answers many in one turn: more at once bring little. */
 const MAX_IN_HAND = 64;
 
 interface Entry<Item> {
   readonly item: Item;
   isDone: boolean;
+  hasFailed: boolean;
 }
 
 export class PartitionLane<Item extends LaneItem> {
@@ -49,6 +53,7 @@ export class PartitionLane<Item extends LaneItem> {
   readonly #inHand = new Set<Promise<void>>();
   /** How many of the queue were taken in hand. */
   #taken = 0;
+  #pendingBytes = 0;
   #opening: Promise<void> | undefined;
   #acceptedOffset = 0;
   #doneOffset: number | undefined;
@@ -66,6 +71,10 @@ export class PartitionLane<Item extends LaneItem> {
     return this.#queue.length;
   }
 
+  get pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
   /** Everything below it is done; undefined until the first is. */
   get doneOffset(): number | undefined {
     return this.#doneOffset;
@@ -81,7 +90,8 @@ export class PartitionLane<Item extends LaneItem> {
     if (this.#closing.signal.aborted) return;
     for (const item of items) {
       if (item.offset < this.#acceptedOffset) continue;
-      this.#queue.push({ item, isDone: false });
+      this.#queue.push({ item, isDone: false, hasFailed: false });
+      this.#pendingBytes += item.byteLength;
       this.#acceptedOffset = item.nextOffset;
     }
     if (this.#opening === undefined) this.#take();
@@ -93,10 +103,12 @@ export class PartitionLane<Item extends LaneItem> {
     await this.#opening;
     await Promise.all(this.#inHand);
     this.#queue.length = 0;
+    this.#pendingBytes = 0;
   }
 
   #take(): void {
     while (this.#inHand.size < MAX_IN_HAND && !this.#closing.signal.aborted) {
+      if (this.#queue[0]?.hasFailed === true) return;
       const entry = this.#queue[this.#taken];
       if (entry === undefined) return;
       this.#taken += 1;
@@ -119,21 +131,24 @@ export class PartitionLane<Item extends LaneItem> {
 
   /** Settles when it is done, or not done where the lane was closed before. Never rejects. */
   async #finish(entry: Entry<Item>, work: RecordWork, before: readonly Promise<void>[]): Promise<void> {
-    if (before.length > 0) await Promise.all(before);
+    // Also where there is nothing before it: what it touches must be known when it begins.
+    await Promise.all(before);
     const { signal } = this.#closing;
     let backoff: Backoff | undefined;
     while (!signal.aborted) {
       try {
         await work.run();
-        entry.isDone = true;
-        this.#passDone();
-        return;
       } catch (error) {
+        entry.hasFailed = true;
         backoff ??= new Backoff(this.#options.backoff);
         const retryInMs = backoff.nextMs();
         if (this.#queue[0] === entry) this.#options.onFailure?.(entry.item, { error, retryInMs });
         await (this.#options.wait ?? waitOrAbort)(retryInMs, signal);
+        continue;
       }
+      entry.isDone = true;
+      this.#passDone();
+      return;
     }
   }
 
@@ -143,6 +158,7 @@ export class PartitionLane<Item extends LaneItem> {
       if (first?.isDone !== true) return;
       this.#queue.shift();
       this.#taken -= 1;
+      this.#pendingBytes -= first.item.byteLength;
       this.#doneOffset = first.item.nextOffset;
       this.#options.onDone?.();
     }
