@@ -249,6 +249,9 @@ describe("the conversation of two users", () => {
     expect(await guest.send({ channel })).toBe(DENIED);
     await until(() => expect(ann.told("unread").at(-1)).toMatchObject({ unread: 1, lastNumber: 2 }));
     expect(await cook.unread()).toMatchObject([{ channel, unread: 1 }]);
+    // Its people ask: nobody has the restaurant's name as theirs.
+    const { latest } = await core.elsewhere.state(userChannel("default", merchantParty("r1")));
+    expect(latest).toEqual([]);
   });
 
   it("of more than two has no one recipient", async () => {

@@ -8,6 +8,7 @@
 import { Event } from "#proto/gen/realtime/client/v1/event.js";
 import { userChannel } from "#fanout/channel/channel.js";
 import type { Publisher } from "#fanout/channel/publisher.js";
+import { isMerchantParty } from "#fanout/directory/merchant-party.js";
 import type { Standing } from "./marks.js";
 import { toUnreadUpdate } from "./standing.js";
 
@@ -20,7 +21,10 @@ export class UnreadTeller {
 
   /** Passes over standings in channels that are no two-person conversations. @throws GatewayError unavailable. */
   async tell(standings: readonly Standing[]): Promise<void> {
-    const told = standings.filter(({ recipientId }) => recipientId !== "");
+    // A restaurant is nobody's session: its people ask.
+    const told = standings.filter(
+      ({ recipientId, userId }) => recipientId !== "" && !isMerchantParty(userId),
+    );
     await Promise.all(
       told.map((standing) => {
         const event = Event.fromPartial({});
